@@ -1,0 +1,158 @@
+"""Device and System: what a YAML file in ``hardware_specs/`` says about hardware."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from perfmodel.algebra import Value
+from perfmodel.spec import anything, block, flag, many, quantity, table, text
+
+_EMPTY: Mapping[str, Any] = {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeUnit:
+    """Matrix, vector or special-function units of one device.
+
+    `peak` is what the datasheet prints, dense.  `count x mac_per_clock x clock x 2` must agree with it; the
+    audit of ``perfmodel list --check`` compares them.
+    """
+
+    peak: Mapping[str, Value] = table(
+        quantity("FLOP/s"), doc="dense peak rate of the whole device by number format, 1 MAC = 2 FLOP"
+    )
+    count: Value | None = quantity("count", default=None, doc="units on the device (SMs, cores, PE arrays)")
+    mac_per_clock: Mapping[str, Value] = table(
+        quantity("1"), default=_EMPTY, doc="multiply-accumulates of one unit in one clock by number format"
+    )
+    clock: Value | None = quantity("Hz", default=None, doc="clock behind the peak")
+    rows: Value | None = quantity("count", default=None, doc="rows of a spatial array")
+    columns: Value | None = quantity("count", default=None, doc="columns of a spatial array")
+    energy: Mapping[str, Value] = table(
+        quantity("J/FLOP"), default=_EMPTY, doc="energy of one operation by number format"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryLevel:
+    """One level of the memory hierarchy; levels are listed from the outermost to the innermost."""
+
+    capacity: Value | None = quantity("B", default=None, doc="capacity of one instance; absent: unbounded")
+    bandwidth: Value | None = quantity("B/s", default=None, doc="bandwidth of all instances together")
+    instances: Value = quantity("count", default=1.0, doc="copies of this level on the device")
+    latency: Value | None = quantity("s", default=None, doc="time to the first byte")
+    read_energy: Value | None = quantity("J/B", default=None, doc="energy of reading")
+    write_energy: Value | None = quantity("J/B", default=None, doc="energy of writing")
+    word: Value | None = quantity("bit", default=None, doc="width of one access")
+    read_ports: Value | None = quantity("count", default=None, doc="read ports of one instance")
+    write_ports: Value | None = quantity("count", default=None, doc="write ports of one instance")
+    shared_ports: bool = flag(default=False, doc="reads and writes share the ports")
+    holds: tuple[str, ...] = many(
+        text(choices=("weight", "input", "output")), default=(), doc="operands that may live here; empty: all"
+    )
+    double_buffered: bool = flag(default=False, doc="half of the capacity is being filled")
+    area: Value | None = quantity("m2", default=None, doc="silicon area of all instances")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """Connection of a device to its peers, one direction."""
+
+    bandwidth: Value = quantity("B/s", doc="bandwidth per device and direction")
+    latency: Value = quantity("s", default=0.0, positive=False, low=0.0, doc="time of one step of a message")
+    energy: Value | None = quantity("J/B", default=None, doc="energy of moving a byte")
+    topology: str = text(
+        default="switch", choices=("switch", "ring", "mesh", "fully_connected", "tree", "torus"),
+        doc="how the members are joined",
+    )
+    devices: Value | None = quantity("count", default=None, doc="members that one link domain joins")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """Cost of starting one kernel."""
+
+    overhead: Value = quantity("s", positive=False, low=0.0, doc="time from one kernel to the next")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Power:
+    """Power of the device."""
+
+    idle: Value | None = quantity("W", default=None, positive=False, low=0.0, doc="no work")
+    peak: Value | None = quantity("W", default=None, doc="board or module limit (TDP)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """A processor with its memory, as a datasheet describes it (`nominal`), and what calibration found.
+
+    Every number of the nominal blocks has a source in `sources`; `achieved` holds calibrated, dimensionless
+    corrections with the data set and the error they were fitted with.
+    """
+
+    device: str = text(doc="name used in pm.device()")
+    title: str = text(default="", doc="full product name")
+    vendor: str = text(default="", doc="maker")
+    kind: str = text(
+        default="gpu", choices=("gpu", "cpu", "tpu", "npu", "fpga", "asic", "array", "soc", "network"),
+        doc="what sort of device it is; chooses the priors of efficiency",
+    )
+    year: Value | None = quantity("1", default=None, doc="year of release")
+    compute: Mapping[str, ComputeUnit] = table(
+        ComputeUnit, keys=("matrix", "vector", "special", "lookup"), doc="units that do work"
+    )
+    memory: Mapping[str, MemoryLevel] = table(MemoryLevel, doc="memory levels, outermost first")
+    links: Mapping[str, Link] = table(Link, default=_EMPTY, doc="connections to other devices, fastest first")
+    launch: Launch | None = block(Launch, default=None, doc="kernel start")
+    power: Power | None = block(Power, default=None, doc="power")
+    clock: Value | None = quantity("Hz", default=None, doc="boost clock")
+    process: Value | None = quantity("m", default=None, doc="process node")
+    area: Value | None = quantity("m2", default=None, doc="die area, all compute dies")
+    transistors: Value | None = quantity("1", default=None, doc="transistor count")
+    price: Value | None = quantity("USD", default=None, doc="price of one device")
+    rent: Value | None = quantity("USD/h", default=None, doc="rental price of one device")
+    embodied_carbon: Value | None = quantity("kgCO2e", default=None, doc="embodied carbon")
+    array: Any = anything(default=None, doc="dataflow constraints of a spatial array")
+    sources: Mapping[str, str] = table(text(), default=_EMPTY, doc="source id -> citation")
+    achieved: Any = anything(default=None, doc="calibrated corrections, never mixed with nominal numbers")
+    notes: str = text(default="", doc="what a reader should know")
+    provenance: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """Name of the spec."""
+        return self.device
+
+    @property
+    def main_memory(self) -> MemoryLevel:
+        """The outermost memory level, where weights and state live."""
+        return next(iter(self.memory.values()))
+
+    @property
+    def main_memory_name(self) -> str:
+        """Name of the outermost memory level."""
+        return next(iter(self.memory))
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """Devices joined by links: a server, a pod, or a single device."""
+
+    system: str = text(doc="name used in pm.system()")
+    title: str = text(default="", doc="full product name")
+    device: Any = text(doc="name of the device spec")
+    count: Value = quantity("count", default=1.0, doc="devices in the system")
+    links: Mapping[str, Link] = table(Link, default=_EMPTY, doc="links between the devices, fastest first")
+    power: Power | None = block(Power, default=None, doc="host and fabric power beside the devices")
+    price: Value | None = quantity("USD", default=None, doc="price of the system")
+    sources: Mapping[str, str] = table(text(), default=_EMPTY, doc="source id -> citation")
+    notes: str = text(default="", doc="what a reader should know")
+    provenance: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """Name of the spec."""
+        return self.system

@@ -1,0 +1,128 @@
+"""Scaled dot-product attention: multi-head, grouped-query and multi-query, fused and eager."""
+
+from __future__ import annotations
+
+from perfmodel.algebra import Value, maximum, minimum
+from perfmodel.ops.core import Op, Tensor, Work
+from perfmodel.ops.elementwise import softmax
+from perfmodel.ops.registry import operator
+
+
+def causal_pairs(query: Value, context: Value) -> Value:
+    """Query-key pairs under a causal mask, ``q c - q (q - 1)/2``.
+
+    query    new tokens, the last ones of the context
+    context  all tokens that the last query sees, itself included; context >= query
+    """
+    return query * context - 0.5 * query * (query - 1.0)
+
+
+def attended_pairs(query: Value, context: Value, *, causal: bool = True, window: Value | None = None) -> Value:
+    """Query-key pairs that attention computes, per head.
+
+    With a causal window w the query at position p (1-based) sees min(p, w) keys, so the count is
+    ``S(c) - S(c - q)`` with ``S(p) = p (p+1)/2`` up to w and linear with slope w beyond.
+    """
+    if not causal:
+        return 1.0 * query * (context if window is None else minimum(context, window))
+    if window is None:
+        return causal_pairs(query, context)
+
+    def seen(positions: Value) -> Value:
+        ramp = minimum(positions, window)
+        return 0.5 * ramp * (ramp + 1.0) + maximum(positions - window, 0.0) * window
+
+    return seen(context) - seen(context - query)
+
+
+def visible_keys(query: Value, context: Value, window: Value | None) -> Value:
+    """Keys that at least one of the queries sees: all, or the window plus the queries before the last."""
+    if window is None:
+        return 1.0 * context
+    return minimum(context, window + query - 1.0)
+
+
+@operator
+def attention(
+    batch: Value,
+    query: Value,
+    context: Value,
+    heads: Value,
+    kv_heads: Value | None = None,
+    head_dim: Value = 128,
+    causal: bool = True,
+    window: Value | None = None,
+    *,
+    value_dim: Value | None = None,
+    cached: bool = True,
+    name: str = "",
+) -> Op:
+    """Fused attention (FlashAttention): scores and probabilities never leave the chip.
+
+    batch            sequences
+    query, context   new tokens, and all tokens they attend to (the new ones included) per sequence
+    heads, kv_heads  query heads, key-value heads (None: as many)
+    head_dim         width of a query/key head; value_dim (None: the same) of a value head
+    causal, window   causal mask; sliding window [tokens]
+    cached           keys and values come from the cache (kind ``kv``), else activations
+
+    FLOP = 2 pairs (head_dim + value_dim) per head, pairs exact under the mask [1].
+    Special operations: one exponential per pair and head.
+
+    [1] Dao et al., FlashAttention, arXiv:2205.14135.
+    """
+    kv_heads = heads if kv_heads is None else kv_heads
+    value_dim = head_dim if value_dim is None else value_dim
+    pairs = batch * heads * attended_pairs(query, context, causal=causal, window=window)
+    loops = {
+        "b": batch, "h": kv_heads, "g": heads / kv_heads, "s": query,
+        "t": visible_keys(query, context, window), "d": head_dim, "e": value_dim,
+    }
+    kind = "kv" if cached else "activation"
+    tensors = (
+        Tensor("Q", ("b", "h", "g", "s", "d")),
+        Tensor("K", ("b", "h", "t", "d"), kind=kind),
+        Tensor("V", ("b", "h", "t", "e"), kind=kind),
+        Tensor("O", ("b", "h", "g", "s", "e"), output=True),
+    )
+    work = (
+        Work("matrix", 2.0 * pairs * (head_dim + value_dim)),
+        Work("vector", 4.0 * pairs),
+        Work("special", 1.0 * pairs),
+    )
+    facts = {"causal": causal, "window": window, "context": context, "pairs": pairs}
+    return Op("attention", loops, tensors, work, name, attributes=facts)
+
+
+def eager_attention(
+    batch: Value,
+    query: Value,
+    context: Value,
+    heads: Value,
+    kv_heads: Value | None = None,
+    head_dim: Value = 128,
+    *,
+    name: str = "attention",
+) -> tuple[Op, Op, Op]:
+    """Attention as three kernels on the full square: scores, softmax and values pass through memory.
+
+    The score tensor has batch x heads x query x context elements and is written and read twice.
+    """
+    kv_heads = heads if kv_heads is None else kv_heads
+    loops = {"b": batch, "h": kv_heads, "g": heads / kv_heads, "s": query, "t": context, "d": head_dim}
+    square = 1.0 * batch * heads * query * context
+    query_axes, key_axes, score_axes = ("b", "h", "g", "s", "d"), ("b", "h", "t", "d"), ("b", "h", "g", "s", "t")
+    scores = Op(
+        "attention_scores", loops,
+        (Tensor("Q", query_axes), Tensor("K", key_axes, kind="kv"), Tensor("S", score_axes, output=True)),
+        (Work("matrix", 2.0 * square * head_dim),), f"{name}_scores",
+    )
+    probabilities = softmax(batch * heads * query, context, name=f"{name}_softmax")
+    values = Op(
+        "attention_values", loops,
+        (Tensor("P", score_axes), Tensor("V", key_axes, kind="kv"), Tensor("O", query_axes, output=True)),
+        (Work("matrix", 2.0 * square * head_dim),), f"{name}_values",
+    )
+    return scores, probabilities, values
+
+
