@@ -1,0 +1,350 @@
+"""YAML description -> frozen dataclass, with every fault of the file reported at once.
+
+A file is read in four steps: compose to marked nodes, lay it over its `base:`, read each field by its rule, build
+the dataclasses bottom up.  Numbers carry a source: `source: id` in the block, in an enclosing block, or on the
+number itself as `{value: 3.35 TB/s, source: id, note: ...}`; ids are explained in the top-level mapping `sources:`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from ..errors import Fault, PerfmodelError, SpecError, UnitError, nearest
+from ..units import number
+from .fields import (
+    REQUIRED,
+    Anything,
+    Block,
+    Flag,
+    FrozenMap,
+    Many,
+    Provenance,
+    Quantity,
+    Rule,
+    Table,
+    Text,
+    default_of,
+    has_field,
+    rules,
+)
+from .nodes import Entry, Faults, Node, annotate, compose, join, merge
+
+T = TypeVar("T")
+Resolver = Callable[[str], str | Path]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+\-]*\Z")
+_WRAPPER = ("value", "source", "note")
+_BAD = object()  # a value that could not be read; its fault is recorded
+
+
+def load(cls: type[T], path: str | Path, resolve: Resolver | None = None) -> T:
+    """Read a description file.
+
+    resolve: turns the name after `base:` into the path of that file.
+    Raises SpecError with all faults.
+    """
+    faults = Faults()
+    content = _read(Path(path), faults)
+    if content is None:
+        raise SpecError(faults.found)
+    return _load(cls, content, str(path), resolve, faults)
+
+
+def loads(cls: type[T], content: str, name: str = "<string>", resolve: Resolver | None = None) -> T:
+    """Read a description from a text; `name` stands for the file in messages."""
+    return _load(cls, content, name, resolve, Faults())
+
+
+def _load(cls: type[T], content: str, name: str, resolve: Resolver | None, faults: Faults) -> T:
+    tree = compose(content, name, faults)
+    if tree is not None:
+        tree = _over_base(annotate(tree), resolve, faults)
+        built = _Reader(faults, tree).top(cls, tree)
+        if not faults.found:
+            return built  # type: ignore[no-any-return]
+    raise SpecError(faults.found)
+
+
+def _read(path: Path, faults: Faults) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        faults.add(Node(str(path), 1, 1), "", "no such file")
+    except UnicodeDecodeError as error:
+        faults.add(Node(str(path), 1, 1), "", f"not UTF-8 text (byte {error.start})")
+    except OSError as error:
+        faults.add(Node(str(path), 1, 1), "", f"cannot be read: {error.strerror}")
+    return None
+
+
+def _over_base(tree: Node, resolve: Resolver | None, faults: Faults) -> Node:
+    """Lay the tree over the file named by its `base:` key, one level deep."""
+    if tree.entries is None or "base" not in tree.entries:
+        return tree
+    name = tree.entries["base"].value
+    if resolve is None or not name.text or name.is_null:
+        why = "base is not possible here" if resolve is None else f"{name.kind()} is not a name"
+        faults.add(name, "base", why, "" if resolve is None else "the name of another description")
+        return tree
+    try:
+        path = Path(resolve(name.text))
+    except PerfmodelError as error:
+        faults.add(name, "base", str(error))
+        return tree
+    content = _read(path, faults)
+    base = compose(content, str(path), faults) if content is not None else None
+    if base is None or base.entries is None:
+        return tree
+    if "base" in base.entries:
+        allowed = "one level: name the file that has no base"
+        faults.add(
+            base.entries["base"].key, "base", f"{name.text!r} is based on another file itself", allowed
+        )
+    _check_sources_agree(base, tree, faults)
+    return merge(annotate(base), tree)
+
+
+def _check_sources_agree(base: Node, tree: Node, faults: Faults) -> None:
+    """A derived file must not give another text to a source id of its base: the base's numbers cite it."""
+    for name, entry in _entries_of(tree, "sources").items():
+        first = _entries_of(base, "sources").get(name)
+        if first and first.value.text != entry.value.text:
+            faults.add(
+                entry.key, f"sources.{name}", f"source {name!r} differs from the one of the base", "a new id"
+            )
+
+
+def _entries_of(tree: Node, name: str) -> dict[str, Entry]:
+    entry = (tree.entries or {}).get(name)
+    return entry.value.entries or {} if entry else {}
+
+
+class _Reader:
+    """Reads one merged tree; collects faults and provenance."""
+
+    def __init__(self, faults: Faults, tree: Node) -> None:
+        self.faults = faults
+        self.provenance: dict[str, Provenance] = {}
+        self.citations = {
+            name: entry.value.text or ""
+            for name, entry in _entries_of(tree, "sources").items()
+            if entry.value.text is not None
+        }
+        for name, entry in _entries_of(tree, "sources").items():
+            if not (entry.value.text or "").strip():
+                faults.add(
+                    entry.value, f"sources.{name}", f"{entry.value.kind()} is not a citation", "a text"
+                )
+        self.sourced = True
+
+    def top(self, cls: type, tree: Node) -> Any:
+        built = self.block(Block(cls), tree, "")
+        if built is not _BAD and has_field(cls, "provenance"):
+            built = replace(built, provenance=FrozenMap(self.provenance))
+        return built
+
+    def value(self, rule: Rule, node: Node, path: str) -> Any:
+        readers: dict[type, Callable[[Any, Node, str], Any]] = {
+            Quantity: self.quantity,
+            Text: self.text,
+            Flag: self.flag,
+            Block: self.block,
+            Table: self.table,
+            Many: self.many,
+            Anything: self.anything,
+        }
+        return readers[type(rule)](rule, node, path)
+
+    def block(self, rule: Block, node: Node, path: str) -> Any:
+        cls = rule.cls
+        if node.entries is None:
+            self.faults.add(
+                node, path, f"{node.kind()} where a mapping is wanted", "keys " + ", ".join(rules(cls))
+            )
+            return _BAD
+        known = rules(cls)
+        reserved = {"source", "note"} | ({"sources", "base"} if not path else set())
+        outer, self.sourced = self.sourced, self.sourced and getattr(cls, "sources_required", True)
+        values: dict[str, Any] = {}
+        for name, entry in node.entries.items():
+            here = join(path, name)
+            if name in known:
+                if not (entry.value.is_null and default_of(cls, name) is not REQUIRED):
+                    values[name] = self.value(known[name], entry.value, here)
+            elif name not in reserved:
+                allowed = ", ".join(known)
+                self.faults.add(
+                    entry.key, here, f"unknown key {name!r}", allowed, nearest(name, [*known, *reserved])
+                )
+        for name in known:
+            if name not in node.entries and default_of(cls, name) is REQUIRED:
+                self.faults.add(
+                    node, join(path, name), f"required key {name!r} is missing", _wanted(known[name])
+                )
+                values[name] = _BAD
+        self.sourced = outer
+        return self.construct(cls, values, node, path)
+
+    def construct(self, cls: type, values: dict[str, Any], node: Node, path: str) -> Any:
+        if any(value is _BAD for value in values.values()):
+            return _BAD
+        try:
+            return cls(**values)
+        except PerfmodelError as error:  # a check across fields in __post_init__
+            self.faults.add(node, path, str(error))
+            return _BAD
+
+    def quantity(self, rule: Quantity, node: Node, path: str) -> Any:
+        plain = self.unwrap(node, path)
+        if plain is None:
+            return _BAD
+        if plain.text is None or plain.is_null:
+            self.faults.add(plain, path, f"{plain.kind()} where a number is wanted", _wanted(rule))
+            return _BAD
+        self.note_source(plain, path, needed=True)
+        try:
+            return rule.read(plain.text)
+        except UnitError as error:
+            self.faults.add(plain, path, error.message, error.allowed, error.nearest)
+            return _BAD
+
+    def unwrap(self, node: Node, path: str) -> Node | None:
+        """The scalar of `{value: ..., source: ..., note: ...}`, carrying that source and note."""
+        if node.entries is None:
+            return node
+        for name, entry in node.entries.items():
+            if name not in _WRAPPER:
+                allowed = "value, source, note"
+                self.faults.add(
+                    entry.key, join(path, name), f"unknown key {name!r}", allowed, nearest(name, _WRAPPER)
+                )
+        if "value" not in node.entries:
+            self.faults.add(node, path, "a mapping without `value`", "a number, or {value, source, note}")
+            return None
+        return node.entries["value"].value
+
+    def note_source(self, node: Node, path: str, needed: bool) -> None:
+        source = node.source.text if node.source else None
+        if source is None and needed and self.sourced:
+            allowed = "`source: id` here or in an enclosing block, with the id under `sources`"
+            self.faults.add(node, path, "number without a source", allowed)
+        if source is not None and node.source and source not in self.citations and needed:
+            self.dangling(node.source, source)
+        citation = self.citations.get(source, "") if source else ""
+        self.provenance[path] = Provenance(source, citation, node.note, node.file, node.line)
+
+    def dangling(self, node: Node, source: str) -> None:
+        """Report an undefined source once for each place that names it."""
+        if any((f.file, f.line, f.col) == (node.file, node.line, node.col) for f in self.faults.found):
+            return
+        allowed = ", ".join(self.citations) or "ids defined under `sources`, which is absent"
+        self.faults.add(
+            node, node.path, f"source {source!r} is not defined", allowed, nearest(source, self.citations)
+        )
+
+    def text(self, rule: Text, node: Node, path: str) -> Any:
+        if node.text is None or node.is_null or not node.text.strip():
+            self.faults.add(node, path, f"{node.kind()} where a text is wanted", _wanted(rule))
+            return _BAD
+        if rule.choices is not None and node.text not in rule.choices:
+            close = nearest(node.text, rule.choices)
+            self.faults.add(node, path, f"{node.text!r} is not possible", ", ".join(rule.choices), close)
+            return _BAD
+        self.note_source(node, path, needed=False)
+        return node.text
+
+    def flag(self, rule: Flag, node: Node, path: str) -> Any:
+        if node.text not in ("true", "false") or not node.plain:
+            likely = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(
+                (node.text or "").lower()
+            )
+            close = likely or nearest(node.text or "", ("true", "false"))
+            self.faults.add(node, path, f"{node.kind()} where a flag is wanted", "true, false", close)
+            return _BAD
+        self.note_source(node, path, needed=False)
+        return node.text == "true"
+
+    def table(self, rule: Table, node: Node, path: str) -> Any:
+        if node.entries is None:
+            self.faults.add(node, path, f"{node.kind()} where a mapping is wanted", _wanted(rule))
+            return _BAD
+        found: dict[str, Any] = {}
+        for name, entry in node.entries.items():
+            here = join(path, name)
+            if name in ("source", "note") and name not in (rule.keys or ()):
+                continue
+            if rule.keys is not None and name not in rule.keys:
+                close = nearest(name, rule.keys)
+                self.faults.add(entry.key, here, f"unknown key {name!r}", ", ".join(rule.keys), close)
+                continue
+            if not _NAME.match(name):
+                self.faults.add(entry.key, here, f"{name!r} cannot be a name", "letters, digits, _ + and -")
+            found[name] = self.value(rule.of, entry.value, here)
+        return _BAD if any(value is _BAD for value in found.values()) else FrozenMap(found)
+
+    def many(self, rule: Many, node: Node, path: str) -> Any:
+        if node.entries is not None and "value" in node.entries and isinstance(rule.of, Quantity):
+            unwrapped = self.unwrap(node, path)
+            node = unwrapped if unwrapped is not None else node
+        if node.items is None:
+            self.faults.add(node, path, f"{node.kind()} where a list is wanted", _wanted(rule))
+            return _BAD
+        found = tuple(self.value(rule.of, item, join(path, str(i))) for i, item in enumerate(node.items))
+        return _BAD if any(value is _BAD for value in found) else found
+
+    def anything(self, rule: Anything, node: Node, path: str) -> Any:
+        if path:
+            self.note_source(node, path, needed=False)
+        if node.entries is not None:
+            return {
+                name: self.anything(rule, entry.value, join(path, name))
+                for name, entry in node.entries.items()
+            }
+        if node.items is not None:
+            return [self.anything(rule, item, join(path, str(i))) for i, item in enumerate(node.items)]
+        return self.plain_scalar(node, path)
+
+    def plain_scalar(self, node: Node, path: str) -> Any:
+        """A scalar of a raw tree: true/false, a number, empty, else a text."""
+        word = node.text or ""
+        if not node.plain:
+            return word
+        if node.is_null:
+            return None
+        if word in ("true", "false"):
+            return word == "true"
+        if not re.match(r"[+-]?\.?(\d|nan\Z|inf\Z)", word.lower()):
+            return word
+        try:
+            value = number(word)
+        except UnitError as error:
+            if re.search(r"[A-Za-z/:]|\.\d*\.|\d-", word) and not re.match(r"[+-]?(0[xo]|\.)", word.lower()):
+                return word  # a name such as 128x128 or 2024-01-01
+            self.faults.add(node, path, error.message, error.allowed + "; a text needs quotes", error.nearest)
+            return _BAD
+        return int(word) if re.fullmatch(r"[+-]?\d+", word) else value
+
+
+def _wanted(rule: Rule) -> str:
+    """What a rule allows, in words."""
+    from ..units import examples
+
+    if isinstance(rule, Quantity):
+        span = rule.range_text()
+        return examples(rule.unit) + (f", {span}" if span and rule.unit != "count" else "")
+    if isinstance(rule, Text):
+        return ", ".join(rule.choices) if rule.choices is not None else "a text"
+    if isinstance(rule, Flag):
+        return "true, false"
+    if isinstance(rule, Block):
+        return "a mapping with the keys " + ", ".join(rules(rule.cls))
+    if isinstance(rule, Table):
+        return "a mapping of " + (", ".join(rule.keys) if rule.keys else "names to values")
+    return "a list" if isinstance(rule, Many) else "any value"
+
+
+__all__ = ["Fault", "Resolver", "load", "loads"]

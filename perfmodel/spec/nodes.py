@@ -1,0 +1,177 @@
+"""YAML text to a tree of marked nodes, and the merge of a file over its base.
+
+Only PyYAML's *composer* is used: it gives nodes with their line and column and leaves every scalar a text, so the
+booleans, octals and dates of YAML 1.1 never happen.  Anchors, tags and duplicate keys are refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import yaml
+
+from ..errors import Fault
+
+_COMPOSER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+_PLAIN_TAGS = {"tag:yaml.org,2002:str", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
+_MAX_DEPTH = 60
+
+
+@dataclass(frozen=True)
+class Node:
+    """A scalar (`text`), mapping (`entries`) or list (`items`) with its place and the source it stands under."""
+
+    file: str
+    line: int
+    col: int
+    path: str = ""
+    text: str | None = None
+    plain: bool = False
+    entries: dict[str, Entry] | None = None
+    items: tuple[Node, ...] | None = None
+    source: Node | None = None
+    note: str = ""
+
+    @property
+    def is_null(self) -> bool:
+        """True for an empty value, ``~`` or ``null``."""
+        return self.plain and self.text in ("", "~", "null")
+
+    def kind(self) -> str:
+        """What the node is, in words for a message."""
+        if self.entries is not None:
+            return "a mapping"
+        if self.items is not None:
+            return "a list"
+        return "an empty value" if self.is_null else repr(self.text)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One key of a mapping: the key's own place and the value."""
+
+    key: Node
+    value: Node
+
+
+@dataclass
+class Faults:
+    """Collects everything that is wrong."""
+
+    found: list[Fault] = field(default_factory=list)
+
+    def add(self, node: Node, path: str, message: str, allowed: str = "", close: str | None = None) -> None:
+        """Record a fault at a node."""
+        self.found.append(Fault(node.file, node.line, node.col, path, message, allowed, close))
+
+
+def compose(content: str, name: str, faults: Faults) -> Node | None:
+    """Marked tree of a YAML text, or None (with faults) if it is not one readable document."""
+    top = Node(name, 1, 1)
+    if any(line.count("[") + line.count("{") > _MAX_DEPTH for line in content.splitlines()):
+        faults.add(top, "", f"nested deeper than {_MAX_DEPTH} levels", "plain nested mappings and lists")
+        return None
+    try:
+        raw = yaml.compose(content, Loader=_COMPOSER)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = Node(name, mark.line + 1, mark.column + 1) if mark else top
+        faults.add(place, "", f"not readable as YAML: {error.problem or error.context}")
+        return None
+    except (yaml.YAMLError, RecursionError) as error:
+        faults.add(top, "", f"not readable as YAML: {' '.join(str(error).split())[:200]}")
+        return None
+    if raw is None:
+        faults.add(top, "", "the file is empty", "a mapping of keys to values")
+        return None
+    return _Builder(name, faults).build(raw, "", 0)
+
+
+class _Builder:
+    """Turns composed YAML nodes into ours and refuses aliases, tags and duplicate keys."""
+
+    def __init__(self, name: str, faults: Faults) -> None:
+        self.name, self.faults = name, faults
+        self.seen: set[int] = set()
+
+    def build(self, raw: Any, path: str, depth: int) -> Node:
+        place = Node(self.name, raw.start_mark.line + 1, raw.start_mark.column + 1, path)
+        if id(raw) in self.seen or depth > _MAX_DEPTH:
+            what = "an alias is used" if id(raw) in self.seen else "nested too deep"
+            self.faults.add(place, path, what, "plain values; use `base:` to share")
+            return replace(place, text="", plain=True)
+        self.seen.add(id(raw))
+        if raw.tag not in _PLAIN_TAGS:
+            self.faults.add(place, path, f"the tag {raw.tag!r} is used", "plain values without tags")
+        if isinstance(raw, yaml.MappingNode):
+            return replace(place, entries=self.entries(raw, path, depth))
+        if isinstance(raw, yaml.SequenceNode):
+            children = enumerate(raw.value)
+            return replace(
+                place, items=tuple(self.build(x, join(path, str(i)), depth + 1) for i, x in children)
+            )
+        return replace(place, text=raw.value, plain=not raw.style)  # the C composer says ""
+
+    def entries(self, raw: Any, path: str, depth: int) -> dict[str, Entry]:
+        entries: dict[str, Entry] = {}
+        for raw_key, raw_value in raw.value:
+            key = Node(self.name, raw_key.start_mark.line + 1, raw_key.start_mark.column + 1)
+            name = raw_key.value if isinstance(raw_key, yaml.ScalarNode) else None
+            if not name:
+                self.faults.add(key, path, "a key is not a plain name", "a name")
+                continue
+            here = join(path, name)
+            if name in entries:
+                first = entries[name].key.line
+                self.faults.add(
+                    key, here, f"duplicate key {name!r}, first given in line {first}", "each key once"
+                )
+                continue
+            entries[name] = Entry(key, self.build(raw_value, here, depth + 1))
+        return entries
+
+
+def join(path: str, name: str) -> str:
+    """Path of a child."""
+    return f"{path}.{name}" if path else name
+
+
+def annotate(node: Node, source: Node | None = None, note: str = "") -> Node:
+    """Push `source:` and `note:` of each block down to everything inside it.
+
+    Done file by file before a merge, so that a value keeps the source of the file that states it.
+    """
+    if node.entries is not None:
+        own = node.entries.get("source")
+        if own and own.value.text is not None and not own.value.is_null:
+            source = own.value
+        remark = node.entries.get("note")
+        note = remark.value.text if remark and remark.value.text else note
+        entries = {
+            name: Entry(
+                entry.key,
+                entry.value if name in ("source", "sources") else annotate(entry.value, source, note),
+            )
+            for name, entry in node.entries.items()
+        }
+        return replace(node, entries=entries, source=source, note=note)
+    if node.items is not None:
+        items = tuple(annotate(item, source, note) for item in node.items)
+        return replace(node, items=items, source=source, note=note)
+    return replace(node, source=source, note=note)
+
+
+def merge(base: Node, over: Node) -> Node:
+    """`over` laid over `base`, key by key; an empty value in `over` removes the key of the base."""
+    if base.entries is None or over.entries is None or "value" in over.entries or "value" in base.entries:
+        return over
+    entries = dict(base.entries)
+    for name, entry in over.entries.items():
+        if entry.value.is_null and name in entries:
+            del entries[name]
+        elif name in entries:
+            entries[name] = Entry(entry.key, merge(entries[name].value, entry.value))
+        else:
+            entries[name] = entry
+    return replace(over, entries=entries)
