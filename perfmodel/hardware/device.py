@@ -136,6 +136,16 @@ class Device:
         """Name of the outermost memory level."""
         return next(iter(self.memory))
 
+    def vary(self, changes: Mapping[str, Any]) -> Device:
+        """Copy with the fields at the given paths replaced; a list of values becomes a named axis.
+
+        Example: ``device.vary({"memory.hbm.bandwidth": [2e12, 4e12]})``.
+        """
+        from perfmodel.hardware.catalog import vary
+
+        varied: Device = vary(self, changes)
+        return varied
+
 
 @dataclass(frozen=True, kw_only=True)
 class System:
@@ -156,3 +166,13 @@ class System:
     def name(self) -> str:
         """Name of the spec."""
         return self.system
+
+    def vary(self, changes: Mapping[str, Any]) -> System:
+        """Copy with the fields at the given paths replaced; a list of values becomes a named axis.
+
+        Example: ``system.vary({"device.memory.hbm.bandwidth": ["2 TB/s", "4 TB/s"]})``.
+        """
+        from perfmodel.hardware.catalog import vary
+
+        varied: System = vary(self, changes)
+        return varied

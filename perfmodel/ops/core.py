@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from perfmodel.algebra import Value, minimum, product
+from perfmodel.algebra import Value, maximum, minimum, product
 
 #: What a tensor holds; a Precision maps each kind to a number format.
 KINDS = ("weight", "activation", "kv", "state", "accumulator", "index", "logits", "communication")
@@ -101,6 +101,33 @@ class Exchange:
 
 
 @dataclass(frozen=True)
+class Split:
+    """How a parallel group divides an op: member i takes a part of the loop.
+
+    loop     name of the loop; splitting a reduction loop leaves partial sums that must be all-reduced;
+             empty: only the storage is divided (rows of an embedding table), which leaves partial sums too
+    gather   the members' outputs are collected afterwards
+    parts    number of indivisible parts (key-value heads) when members can be more than parts; the members
+             beyond replicate a part
+    unit     loop extent of one such part
+    balance  loop that shrinks when parts are replicated (query heads per key-value head)
+    """
+
+    loop: str
+    parts: Value | None = None
+    unit: Value = 1.0
+    balance: str = ""
+    gather: bool = False
+
+    def extent(self, bound: Value, members: Value) -> Value:
+        """Loop bound of one member."""
+        share = bound / members
+        if self.parts is None:
+            return share
+        return share + self.unit * maximum(1.0 - self.parts / members, 0.0)
+
+
+@dataclass(frozen=True)
 class Op:
     """One operator, repeated `count` times with identical cost.
 
@@ -109,6 +136,7 @@ class Op:
     tensors     operands
     work        operations by unit
     launches    kernels started per repetition
+    split       parallel group (``tp``, ``ep``) -> how it divides the op
     attributes  facts a kernel model may read (causal, window, ...)
     after       names of the ops whose results are needed; None: the op before
     """
@@ -121,6 +149,7 @@ class Op:
     count: Value = 1.0
     exchange: Exchange | None = None
     launches: Value = 1.0
+    split: Mapping[str, Split] = field(default_factory=lambda: MappingProxyType({}))
     attributes: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     after: tuple[str, ...] | None = None
 
@@ -148,6 +177,11 @@ class Op:
     def named(self, name: str, count: Value | None = None) -> Op:
         """The same op under another name, optionally repeated `count` times."""
         return replace(self, name=name, count=self.count if count is None else count)
+
+    def divided(self, **split: Split | str) -> Op:
+        """The op with the way a parallel group divides it, e.g. ``divided(tp="n")``."""
+        ways = {group: Split(way) if isinstance(way, str) else way for group, way in split.items()}
+        return replace(self, split={**self.split, **ways})
 
     def repeated(self, times: Value) -> Op:
         """The op with its count multiplied."""

@@ -17,7 +17,7 @@ def operator(function: Constructor) -> Constructor:
     """Register an operator constructor under its own name."""
     name = function.__name__
     if name in OPERATORS:
-        raise ArgumentError(f"operator {name!r} is defined twice")
+        raise ArgumentError("operator", name, "a name that is not registered yet")
     OPERATORS[name] = function
     return function
 

@@ -1,0 +1,198 @@
+"""Named axes: every array argument becomes one axis of an open mesh.
+
+Arrays keep the shapes ``(n, 1, 1)``, ``(1, m, 1)`` ... for as long as a formula does not mix them, so a
+sweep of ten million points works on small arrays almost everywhere.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from perfmodel.errors import ArgumentError
+
+#: Points evaluated at once: arrays of this many float64 stay in the cache of one core.
+CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, eq=False)
+class Axis:
+    """Values of one named axis.  Arguments with an Axis of the same name vary together."""
+
+    name: str
+    values: Any
+
+
+class NamedArray(np.ndarray[Any, np.dtype[np.float64]]):
+    """Array that knows the names (`axes`) and values (`coords`) of its axes."""
+
+    axes: tuple[str, ...]
+    coords: Mapping[str, Any]
+
+    def __new__(cls, data: Any, axes: Sequence[str], coords: Mapping[str, Any]) -> NamedArray:
+        """View of `data` whose dimensions carry the names `axes`."""
+        array = np.asarray(data, dtype=np.float64).view(cls)
+        array.axes = tuple(axes)
+        array.coords = coords
+        return array
+
+    def __array_finalize__(self, other: Any) -> None:
+        """Keep the names only while the shape is unchanged."""
+        same = other is not None and getattr(other, "shape", None) == self.shape
+        self.axes = getattr(other, "axes", ()) if same else ()
+        self.coords = getattr(other, "coords", {}) if same else {}
+
+
+def as_axis(name: str, value: Any) -> Any:
+    """An Axis for a list, tuple, range or 1-D array; any other value is returned as it is.
+
+    Raises ArgumentError for an empty, non-numeric, non-finite or more than one-dimensional array.
+    """
+    if isinstance(value, (list, tuple, range)) or (isinstance(value, np.ndarray) and value.ndim > 0):
+        values = _numeric(name, value)
+        return Axis(name, values)
+    if isinstance(value, Axis):
+        return Axis(value.name, _numeric(value.name, value.values))
+    return value
+
+
+def _numeric(name: str, value: Any) -> Any:
+    try:
+        values = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(name, value, "a list of numbers") from error
+    if values.ndim != 1 or values.size == 0:
+        raise ArgumentError(name, value, "a one-dimensional list of at least one number")
+    if not np.all(np.isfinite(values)):
+        raise ArgumentError(name, value, "finite numbers")
+    return values
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Axes found in a set of inputs, in the order of their appearance."""
+
+    axes: Mapping[str, Any]
+
+    @staticmethod
+    def of(inputs: Mapping[str, Any]) -> Mesh:
+        """Collect the axes of all inputs (numbers, Axis, dataclasses that hold 1-D arrays).
+
+        An array inside a dataclass names its axis by the path to it, e.g. ``device.memory.hbm.bandwidth``.
+        """
+        found: dict[str, Any] = {}
+
+        def visit(axis: Axis) -> Any:
+            known = found.get(axis.name)
+            if known is not None and len(known) != len(axis.values):
+                raise ArgumentError(axis.name, f"{len(axis.values)} values", f"{len(known)}, as given before")
+            found.setdefault(axis.name, axis.values)
+            return axis
+
+        for name, value in inputs.items():
+            _map_axes(value, name, visit)
+        return Mesh(MappingProxyType(found))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the axes."""
+        return tuple(self.axes)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of values per axis."""
+        return tuple(len(v) for v in self.axes.values())
+
+    @property
+    def size(self) -> int:
+        """Number of points."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    def substitute(self, inputs: Mapping[str, Any], index: Sequence[slice] | None = None) -> dict[str, Any]:
+        """Inputs with each axis replaced by its values (or a slice of them), shaped for the open mesh."""
+        index = [slice(None)] * len(self.axes) if index is None else index
+        place = {name: i for i, name in enumerate(self.axes)}
+
+        def shaped(axis: Axis) -> Any:
+            i = place[axis.name]
+            shape = [1] * len(place)
+            values = np.asarray(axis.values)[index[i]]
+            shape[i] = len(values)
+            return values.reshape(shape)
+
+        return {name: _map_axes(value, name, shaped) for name, value in inputs.items()}
+
+    def evaluate(
+        self,
+        function: Callable[..., Mapping[str, Any]],
+        inputs: Mapping[str, Any],
+        *,
+        chunk: int = CHUNK,
+        progress: Callable[[float], None] | None = None,
+    ) -> dict[str, Any]:
+        """Call ``function(**inputs) -> {name: array}`` over the mesh, in blocks of at most `chunk` points.
+
+        Results keep length 1 along the axes they do not depend on.
+        """
+        if self.size <= chunk:
+            return dict(function(**self.substitute(inputs)))
+        probe = function(**self.substitute(inputs, [slice(0, 2)] * len(self.axes)))
+        full, result = self.shape, {}
+        for name, value in probe.items():
+            depends = np.shape(value) or (1,) * len(full)
+            shape = [n if d > 1 else 1 for n, d in zip(full, depends, strict=True)]
+            result[name] = np.empty(shape, dtype=np.asarray(value).dtype)
+        blocks = list(self._blocks(chunk))
+        for done, block in enumerate(blocks):
+            for name, value in function(**self.substitute(inputs, block)).items():
+                target = result[name]
+                where = tuple(s if n > 1 else slice(None) for s, n in zip(block, target.shape, strict=True))
+                target[where] = value
+            if progress is not None:
+                progress((done + 1) / len(blocks))
+        return result
+
+    def _blocks(self, chunk: int) -> Any:
+        """Index blocks: the last axes whole, the first ones cut until a block has at most `chunk` points."""
+        sizes, room = [], chunk
+        for n in reversed(self.shape):
+            sizes.append(max(1, min(n, room)))
+            room = max(1, room // n)
+        sizes.reverse()
+        ranges = [
+            [slice(start, start + size) for start in range(0, n, size)]
+            for n, size in zip(self.shape, sizes, strict=True)
+        ]
+        return itertools.product(*ranges)
+
+
+def _map_axes(value: Any, path: str, function: Callable[[Axis], Any]) -> Any:
+    """Copy of `value` with `function` applied to each axis in it; parts without axes are not copied."""
+    if isinstance(value, Axis):
+        return function(value)
+    if isinstance(value, np.ndarray):
+        return function(Axis(path, value)) if value.ndim == 1 else value
+    if isinstance(value, Mapping):
+        mapped = {k: _map_axes(v, f"{path}.{k}", function) for k, v in value.items()}
+        if all(mapped[k] is value[k] for k in value):
+            return value
+        return MappingProxyType(mapped)
+    if isinstance(value, tuple):
+        items = tuple(_map_axes(v, f"{path}.{i}", function) for i, v in enumerate(value))
+        return value if all(a is b for a, b in zip(items, value, strict=True)) else items
+    if is_dataclass(value) and not isinstance(value, type):
+        changes = {}
+        for f in fields(value):
+            if not f.compare:
+                continue
+            old = getattr(value, f.name)
+            new = _map_axes(old, f"{path}.{f.name}", function)
+            if new is not old:
+                changes[f.name] = new
+        return replace(value, **changes) if changes else value
+    return value

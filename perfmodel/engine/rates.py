@@ -1,0 +1,71 @@
+"""Rates: how fast a system serves each resource of a Demand, and what a unit of it costs in energy."""
+
+from __future__ import annotations
+
+from perfmodel.algebra import Value
+from perfmodel.errors import PrecisionError, UnknownNameError
+from perfmodel.hardware.device import ComputeUnit, Device, Link, System
+
+#: A vector unit without a peak for a narrow format computes in a wider one; first hit counts.
+WIDER = {
+    "fp4": ("fp8", "fp16", "bf16", "fp32"), "fp8": ("fp16", "bf16", "fp32"), "fp16": ("bf16", "fp32"),
+    "bf16": ("fp16", "fp32"), "tf32": ("fp32",), "int8": ("int16", "int32", "fp16", "fp32"),
+    "int4": ("int8", "int16", "int32", "fp32"), "int16": ("int32", "fp32"), "fp32": ("fp16", "bf16"),
+}
+
+
+def unit_of(device: Device, unit: str) -> tuple[str, ComputeUnit] | None:
+    """The compute unit that does `unit` work: itself, or the vector unit for special functions.
+
+    None where the device describes neither; such work then costs nothing, which keeps the result a bound.
+    """
+    for name in (unit, "vector") if unit in ("special", "lookup") else (unit,):
+        if name in device.compute:
+            return name, device.compute[name]
+    return None
+
+
+def compute_key(device: Device, unit: str, format_key: str) -> str | None:
+    """Resource path ``compute.<unit>.<format>`` on which the work runs.
+
+    The matrix unit must have the format.  Vector and special-function units use the next wider one.
+    Raises PrecisionError that lists what the device has.
+    """
+    found = unit_of(device, unit)
+    if found is None:
+        return None
+    name, described = found
+    if format_key in described.peak:
+        return f"compute.{name}.{format_key}"
+    if name != "matrix":
+        for wider in (*WIDER.get(format_key, ()), *described.peak):
+            if wider in described.peak:
+                return f"compute.{name}.{wider}"
+    raise PrecisionError(format_key, device.name, tuple(described.peak))
+
+
+def link_of(system: System, name: str = "") -> tuple[str, Link]:
+    """Link of this name, or the fastest one: those of the system come first, then those of the device."""
+    links = {**system.device.links, **system.links}
+    order = [*system.links, *(n for n in system.device.links if n not in system.links)]
+    if name:
+        if name not in links:
+            raise UnknownNameError("link", name, links)
+        return name, links[name]
+    if not order:
+        raise UnknownNameError("link", f"any link of {system.name}", ())
+    return order[0], links[order[0]]
+
+
+def rate(system: System, resource: str) -> Value | None:
+    """Amount per second of a resource path; None where it is unlimited."""
+    kind, _, rest = resource.partition(".")
+    device: Device = system.device
+    if kind == "compute":
+        unit, _, key = rest.partition(".")
+        return device.compute[unit].peak[key]
+    if kind == "memory":
+        return device.memory[rest].bandwidth
+    if kind == "links":
+        return link_of(system, rest)[1].bandwidth
+    raise UnknownNameError("resource", resource, ("compute", "memory", "links"))

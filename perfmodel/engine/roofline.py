@@ -1,0 +1,103 @@
+"""Roofline: demand of an op on every resource, and the time no implementation can beat.
+
+    time = count x ( max over resources (amount / rate) + launches x overhead + steps x latency )
+
+Reference
+[1] Williams, Waterman, Patterson, Roofline: an insightful visual performance model, CACM 52(4), 2009,
+    doi:10.1145/1498765.1498785.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from perfmodel.algebra import Value, maximum, minimum
+from perfmodel.counts import LAUNCH, Demand
+from perfmodel.engine import collective
+from perfmodel.engine.rates import compute_key, link_of, rate
+from perfmodel.formats import Format, Precision
+from perfmodel.hardware.device import System
+from perfmodel.ops.core import Op
+
+
+@dataclass(frozen=True)
+class OpCost:
+    """Cost of one op.
+
+    demand  amounts of one repetition
+    parts   time on each resource, of one repetition [s]; these overlap
+    serial  launch and message latency of one repetition [s]; added to the longest part
+    count   repetitions
+    """
+
+    op: Op
+    demand: Demand
+    parts: Mapping[str, Value]
+    serial: Value
+    count: Value
+
+    @property
+    def time(self) -> Value:
+        """Time of all repetitions [s]."""
+        busy = maximum(*self.parts.values()) if self.parts else 0.0
+        return (busy + self.serial) * self.count
+
+
+def compute_format(op: Op, precision: Precision) -> Format:
+    """Format in which the op computes: its widest input operand."""
+    inputs = [t.kind for t in op.tensors if not t.output and t.kind not in ("index", "state")]
+    candidates = [precision.format(kind) for kind in inputs] or [precision.format("activation")]
+    return max(candidates, key=lambda f: f.bits)
+
+
+def demand(op: Op, system: System, precision: Precision) -> Demand:
+    """What one repetition of the op asks of the system.
+
+    Bytes are compulsory: each operand crosses the outermost memory once.
+    Raises PrecisionError if a matrix product needs a format that the device lacks.
+    """
+    amounts: dict[str, Value] = {}
+    device = system.device
+    for work in op.work:
+        key = compute_key(device, work.unit, compute_format(op, precision).compute)
+        if key is not None:
+            amounts[key] = amounts[key] + work.operations if key in amounts else work.operations
+    moved = moved_bytes(op, precision)
+    if op.tensors:
+        amounts[f"memory.{device.main_memory_name}"] = moved
+    amounts[LAUNCH] = op.launches
+    if op.exchange is not None:
+        name, link = link_of(system, op.exchange.link)
+        size = op.exchange.elements * precision.bytes(op.exchange.kind)
+        amounts[f"links.{name}"] = collective.sent_bytes(op.exchange.pattern, size, op.exchange.group)
+        amounts[f"steps.{name}"] = collective.steps(op.exchange.pattern, op.exchange.group, link.topology)
+        # a group of one sends nothing and starts nothing
+        amounts[LAUNCH] = op.launches * minimum(op.exchange.group - 1.0, 1.0)
+    return Demand(amounts)
+
+
+def moved_bytes(op: Op, precision: Precision) -> Value:
+    """Compulsory bytes of one repetition [B]."""
+    moved: Value = 0.0
+    for tensor in op.tensors:
+        moved = moved + tensor.footprint(op.loops) * precision.bytes(tensor.kind)
+    return moved
+
+
+def cost(op: Op, system: System, precision: Precision) -> OpCost:
+    """Roofline cost of one op on a system."""
+    asked = demand(op, system, precision)
+    parts: dict[str, Value] = {}
+    serial: Value = 0.0
+    launch = system.device.launch
+    for resource, amount in asked.amounts.items():
+        if resource == LAUNCH:
+            serial = serial + amount * (launch.overhead if launch is not None else 0.0)
+        elif resource.startswith("steps."):
+            serial = serial + amount * link_of(system, resource.removeprefix("steps."))[1].latency
+        else:
+            speed = rate(system, resource)
+            if speed is not None:
+                parts[resource] = amount / speed
+    return OpCost(op, asked, parts, serial, op.count)

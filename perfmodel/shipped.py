@@ -1,0 +1,51 @@
+"""Where the shipped descriptions are: beside the package in a checkout, inside it in a wheel."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from perfmodel.errors import ArgumentError, UnknownNameError
+
+
+@cache
+def folder(name: str) -> Path:
+    """Folder ``hardware_specs`` or ``workloads``."""
+    package = Path(__file__).parent
+    for place in (package / "_specs" / name, package.parent / name):
+        if place.is_dir():
+            return place
+    raise ArgumentError("installation", name, "a folder of descriptions shipped with perfmodel")
+
+
+@cache
+def names(name: str, first_key: str) -> tuple[str, ...]:
+    """Sorted names of the files of a folder whose first key is `first_key` (``device``, ``system`` ...)."""
+    return tuple(sorted(p.stem for p in folder(name).glob("*.yaml") if _first_key(p) == first_key))
+
+
+def _first_key(path: Path) -> str:
+    with path.open(encoding="utf-8") as lines:
+        for line in lines:
+            if line.strip() and not line.startswith("#"):
+                return line.partition(":")[0].strip()
+    return ""
+
+
+def locate(name: str, place: str, first_key: str) -> Path:
+    """File of a shipped name or of a path.
+
+    Raises UnknownNameError (nearest match) for an unknown name, ArgumentError for a path that is no file.
+    """
+    if not isinstance(name, (str, Path)) or not str(name):
+        raise ArgumentError(first_key, name, "a shipped name or the path of a YAML file")
+    text = str(name)
+    if "/" in text or text.endswith((".yaml", ".yml", ".json", ".onnx")):
+        path = Path(text)
+        if not path.is_file():
+            raise ArgumentError(first_key, text, "the path of an existing file")
+        return path
+    shipped = folder(place) / f"{text}.yaml"
+    if text not in names(place, first_key):
+        raise UnknownNameError(first_key, text, names(place, first_key))
+    return shipped

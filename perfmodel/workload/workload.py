@@ -1,0 +1,121 @@
+"""Workload: a model family with its dimensions, and the counts that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from perfmodel import shipped
+from perfmodel.algebra import Value
+from perfmodel.errors import ArgumentError
+from perfmodel.formats import Precision, precision
+from perfmodel.spec import replace_path
+from perfmodel.workload.graph import Graph
+from perfmodel.workload.step import Step
+from perfmodel.workload.transforms import Transform
+
+PLACE = "workloads"
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Ordered ops of a model, built from a few dimensions for each pass.
+
+    dims        dimensions of the family, e.g. a Decoder; ``dims.graph(step, name)`` builds the ops
+    transforms  applied to each graph, in order
+    """
+
+    name: str
+    family: str
+    dims: Any
+    source: str = ""
+    published_parameters: float | None = None
+    transforms: tuple[Transform, ...] = field(default=(), compare=False)
+
+    def graph(self, step: Step | None = None, **dims: Any) -> Graph:
+        """Ops of one pass.  Give a Step or its fields: ``graph(batch=8, query=1, context=1024)``."""
+        graph: Graph = self.dims.graph(Step(**dims) if step is None else step, self.name)
+        for transform in self.transforms:
+            graph = transform(graph)
+        return graph
+
+    def apply(self, *transforms: Transform) -> Workload:
+        """The workload with further transforms."""
+        return replace(self, transforms=(*self.transforms, *transforms))
+
+    def vary(self, changes: Mapping[str, Any]) -> Workload:
+        """Copy with dimensions replaced by path; a list of values becomes a named axis."""
+        dims = self.dims
+        for path, value in changes.items():
+            dims = replace_path(dims, path.removeprefix("dims."), value)
+        return replace(self, dims=dims)
+
+    @property
+    def parameters(self) -> Value:
+        """Stored weights, tied ones counted once."""
+        return self.graph(batch=1, query=1, context=1).elements("weight")
+
+    @property
+    def active_parameters(self) -> Value:
+        """Weights that one token passes through: all but the embedding table and the experts not chosen."""
+        graph = self.graph(batch=1, query=1, context=1)
+        return sum(
+            (op.count * op.elements(kind="weight") for op in graph.ops if op.family != "embedding"), 0.0
+        )
+
+    def kv_bytes_per_token(self, precision: str | Precision = "bf16") -> Value:
+        """Growth of the key-value cache with one more token of context [B]."""
+        chosen = _precision(precision)
+        one, two = (self.graph(batch=1, query=1, context=c).bytes("kv", chosen) for c in (1, 2))
+        return two - one
+
+    def flops(
+        self, batch: Value = 1, query: Value = 1, context: Value | None = None,
+        causal: bool = True, logits: str = "all",
+    ) -> Value:
+        """FLOP of the matrix products of one pass, 2 per multiply-accumulate.
+
+        context  tokens the last new one attends to, itself included (None: the new ones)
+        causal   exact causal pairs; False counts the full square, as many profilers do
+        logits   head on ``all`` new positions or on the ``last`` of each sequence
+        """
+        context = query if context is None else context
+        return self.graph(batch=batch, query=query, context=context, causal=causal, logits=logits).flops
+
+
+def _precision(choice: str | Precision) -> Precision:
+    return precision(choice)
+
+
+#: family name -> loader of its YAML form
+FAMILIES: dict[str, Callable[[Path], Workload]] = {}
+
+
+def workload(name: str | Path | Workload) -> Workload:
+    """Workload of a shipped name, a YAML file, a Hugging Face ``config.json`` or an ONNX file.
+
+    Raises UnknownNameError with the nearest match, SpecError with every fault of the file.
+    """
+    if isinstance(name, Workload):
+        return name
+    path = shipped.locate(str(name), PLACE, "workload")
+    if path.suffix == ".json":
+        from perfmodel.workload.importers.hf import from_config
+
+        return from_config(path)
+    if path.suffix == ".onnx":
+        from perfmodel.workload.importers.onnx import from_onnx
+
+        return from_onnx(path)
+    if path.suffix not in (".yaml", ".yml"):
+        raise ArgumentError("workload", str(name), "a .yaml, .json or .onnx file")
+    from perfmodel.workload.families import load_workload
+
+    return load_workload(path)
+
+
+def workloads() -> tuple[str, ...]:
+    """Names of the shipped workloads."""
+    return shipped.names(PLACE, "workload")
