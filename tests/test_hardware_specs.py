@@ -1,0 +1,110 @@
+"""Every shipped device and system description loads, is sourced, and agrees with itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from perfmodel.hardware.audit import audit, recalled_numbers
+from perfmodel.hardware.device import Device, System
+from perfmodel.spec import load
+
+SPECS = Path(__file__).parents[1] / "hardware_specs"
+
+
+def _files(key: str) -> list[Path]:
+    return [p for p in sorted(SPECS.glob("*.yaml")) if key in _keys(p)]
+
+
+def _keys(path: Path) -> list[str]:
+    return [
+        line.split(":")[0] for line in path.read_text(encoding="utf-8").splitlines() if line[:1].isalpha()
+    ]
+
+
+SYSTEMS = _files("system")
+DEVICES = [p for p in _files("device") if p not in SYSTEMS]
+
+# Findings that are true of the silicon, with the reason.
+JUSTIFIED = {
+    "apple-m1": ("int8 is", "INT8 is the rate of the Neural Engine, FP16 that of the GPU"),
+    "apple-m2": ("int8 is", "INT8 is the rate of the Neural Engine, FP16 that of the GPU"),
+    "b300-sxm": ("fp4 is", "Blackwell Ultra has 1.5 times the FP4 rate of Blackwell"),
+    "gb300": ("fp4 is", "Blackwell Ultra has 1.5 times the FP4 rate of Blackwell"),
+    "gap9": ("int8 is", "INT8 includes the convolution accelerator, FP16 the cores alone"),
+    "gaudi3": ("fp8 is", "the matrix engines run FP16 at a quarter of the BF16 rate"),
+    "groq-lpu": ("int8 is", "FP16 takes two passes in each direction"),
+    "rtx-2080ti": ("int8 is", "GeForce halves FP16 with FP32 accumulation, not INT8"),
+    "rtx-3080": ("int8 is", "GeForce halves FP16 with FP32 accumulation, not INT8"),
+    "rtx-3090": ("int8 is", "GeForce halves FP16 with FP32 accumulation, not INT8"),
+    "rtx-4090": ("int8 is", "GeForce halves FP16 with FP32 accumulation, not INT8"),
+    "rtx-5090": ("int8 is|fp4 is", "GeForce halves FP16 and FP8 with FP32 accumulation, not INT8 or FP4"),
+    "trainium3": ("fp8 is", "MXFP8 runs at four times the BF16 rate (vendor table)"),
+}
+
+
+@pytest.mark.parametrize("path", DEVICES, ids=lambda p: p.stem)
+def test_device_loads_and_audits_clean(path: Path) -> None:
+    device = load(Device, path)
+    assert device.name == path.stem
+    assert (
+        max(float(p) for p in device.compute["matrix"].peak.values()) > 0
+        if "matrix" in device.compute
+        else True
+    )
+    allowed = JUSTIFIED.get(device.name, ("", ""))[0].split("|")
+    left = [finding for finding in audit(device) if not any(a and a in finding for a in allowed)]
+    assert left == []
+
+
+@pytest.mark.parametrize("path", SYSTEMS, ids=lambda p: p.stem)
+def test_system_loads_and_names_a_device(path: Path) -> None:
+    system = load(System, path)
+    assert system.name == path.stem
+    assert system.device in {p.stem for p in DEVICES}
+    assert system.count >= 1
+    for link in system.links.values():
+        assert link.bandwidth > 0
+    assert all(item.citation for item in system.provenance.values() if item.source)
+
+
+def test_justified_findings_are_still_findings() -> None:
+    for name, (words, reason) in JUSTIFIED.items():
+        findings = audit(load(Device, SPECS / f"{name}.yaml"))
+        assert reason
+        assert any(word in finding for finding in findings for word in words.split("|")), name
+
+
+def test_recalled_numbers_are_visible() -> None:
+    device = load(Device, SPECS / "h100-sxm5.yaml")
+    recalled = recalled_numbers(device)
+    assert "power.idle" in recalled
+    assert "compute.matrix.peak.bf16" not in recalled
+
+
+def test_audit_finds_a_wrong_factor() -> None:
+    device = load(Device, SPECS / "a100-sxm-80gb.yaml")
+    unit = device.compute["matrix"]
+    sparse = replace(unit, peak={**unit.peak, "bf16": 624e12, "int8": 2496e12})
+    findings = audit(replace(device, compute={**device.compute, "matrix": sparse}))
+    assert any("bf16" in f and "+100.1 %" in f for f in findings)
+    assert any("int8 is 8 times fp16" in f for f in findings)
+    slow = replace(device.main_memory, bandwidth=2e9)
+    assert any("ridge point" in f for f in audit(replace(device, memory={**device.memory, "hbm": slow})))
+
+
+def test_datasheet_numbers_of_the_reference_devices() -> None:
+    """Numbers a reader knows by heart, to the digit."""
+    h100 = load(Device, SPECS / "h100-sxm5.yaml")
+    assert h100.compute["matrix"].peak["bf16"] == 989e12
+    assert h100.main_memory.bandwidth == 3.35e12
+    assert h100.main_memory.capacity == 80 * 2**30
+    assert h100.links["nvlink"].bandwidth == 450e9
+    a100 = load(Device, SPECS / "a100-sxm-80gb.yaml")
+    assert a100.compute["matrix"].peak["fp16"] == 312e12
+    assert a100.main_memory.bandwidth == 2.039e12
+    assert load(Device, SPECS / "tpu-v5e.yaml").compute["matrix"].peak["int8"] == 393e12
+    assert load(Device, SPECS / "mi300x.yaml").main_memory.capacity == 192 * 2**30
+    assert load(System, SPECS / "gb200-nvl72.yaml").count == 72
