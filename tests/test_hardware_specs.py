@@ -19,9 +19,8 @@ def _files(key: str) -> list[Path]:
 
 
 def _keys(path: Path) -> list[str]:
-    return [
-        line.split(":")[0] for line in path.read_text(encoding="utf-8").splitlines() if line[:1].isalpha()
-    ]
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line.split(":")[0] for line in lines if line[:1].isalpha()]
 
 
 SYSTEMS = _files("system")
@@ -49,11 +48,6 @@ JUSTIFIED = {
 def test_device_loads_and_audits_clean(path: Path) -> None:
     device = load(Device, path)
     assert device.name == path.stem
-    assert (
-        max(float(p) for p in device.compute["matrix"].peak.values()) > 0
-        if "matrix" in device.compute
-        else True
-    )
     allowed = JUSTIFIED.get(device.name, ("", ""))[0].split("|")
     left = [finding for finding in audit(device) if not any(a and a in finding for a in allowed)]
     assert left == []

@@ -41,8 +41,8 @@ _RANGES: tuple[tuple[str, float, float], ...] = (
 def audit(device: Device) -> list[str]:
     """Findings about one description, most telling first; an empty list is a clean bill.
 
-    Checks: peak = units x MAC per clock x clock x 2 within 2 %; a narrower format at most twice as fast (dense
-    rates); sizes, rates and ratios in the range of real silicon; levels ordered; every number sourced.
+    Checks: peak = units x MAC per clock x clock x 2 within 2 %; dense rates at most double from one format to
+    the next narrower; sizes, rates and ratios in the range of real silicon; levels ordered; numbers sourced.
     """
     return [*_identity(device), *_density(device), *_plausible(device), *_levels(device), *_sources(device)]
 
