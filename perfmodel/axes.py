@@ -16,8 +16,8 @@ import numpy as np
 
 from perfmodel.errors import ArgumentError
 
-#: Points evaluated at once: arrays of this many float64 stay in the cache of one core.
-CHUNK = 1 << 16
+#: Points evaluated at once: 1 MB per array, small enough for the cache, large enough to hide the interpreter.
+CHUNK = 1 << 17
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +95,7 @@ class Mesh:
             return axis
 
         for name, value in inputs.items():
-            _map_axes(value, name, visit)
+            _map_axes(value, _root(name, value), visit)
         return Mesh(MappingProxyType(found))
 
     @property
@@ -125,7 +125,7 @@ class Mesh:
             shape[i] = len(values)
             return values.reshape(shape)
 
-        return {name: _map_axes(value, name, shaped) for name, value in inputs.items()}
+        return {name: _map_axes(value, _root(name, value), shaped) for name, value in inputs.items()}
 
     def evaluate(
         self,
@@ -171,6 +171,18 @@ class Mesh:
         return itertools.product(*ranges)
 
 
+def pick(inputs: Mapping[str, Any], at: Mapping[str, float]) -> dict[str, Any]:
+    """Inputs at one point: each axis replaced by its value in `at`."""
+    return {
+        name: _map_axes(value, _root(name, value), lambda axis: at[axis.name]) for name, value in inputs.items()
+    }
+
+
+def _root(name: str, value: Any) -> str:
+    """Start of the axis names of an input: a system or workload is known by the paths inside it."""
+    return "" if is_dataclass(value) and not isinstance(value, Axis) else name
+
+
 def _map_axes(value: Any, path: str, function: Callable[[Axis], Any]) -> Any:
     """Copy of `value` with `function` applied to each axis in it; parts without axes are not copied."""
     if isinstance(value, Axis):
@@ -191,7 +203,7 @@ def _map_axes(value: Any, path: str, function: Callable[[Axis], Any]) -> Any:
             if not f.compare:
                 continue
             old = getattr(value, f.name)
-            new = _map_axes(old, f"{path}.{f.name}", function)
+            new = _map_axes(old, f"{path}.{f.name}".lstrip("."), function)
             if new is not old:
                 changes[f.name] = new
         return replace(value, **changes) if changes else value

@@ -1,7 +1,7 @@
 """The one exception tree of the package.
 
-Everything that the package refuses, it refuses with a subclass of :class:`PerfmodelError`, so a caller needs one
-``except``.  A message says what was given, what is allowed, and the nearest match where there is one.
+Everything that the package refuses, it refuses with a subclass of :class:`PerfmodelError`, so a caller needs
+one ``except``.  A message says what was given, what is allowed, and the nearest match where there is one.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """The one table of units: text such as ``3.35 TB/s`` to SI floats and back.
 
 Inside the package every number is a float in the coherent units B, s, FLOP, J, W, Hz, m, K, V, USD, kgCO2e.
-The table is closed on purpose: general unit libraries read ``400 Gb/s`` as giga-barn or ampere and ``16 GT/s`` as
-tesla.  Arithmetic is in exact fractions with one rounding at the end, so ``3.35 TB/s`` is 3.35e12 to the last bit.
+The table is closed on purpose: general unit libraries read ``16 GT/s`` as tesla and ``b`` as barn, ampere or
+bit.  Arithmetic is in exact fractions with one rounding at the end: ``3.35 TB/s`` is 3.35e12 to the last bit.
 
-Rules: decimal prefixes ``k M G T P E`` and ``m u n p f``; binary ``Ki Mi Gi Ti Pi Ei`` for bytes and bits only;
-``b`` is refused; ``T`` as a unit is a transfer (``16 GT/s``); FLOP and OP are one dimension, an operation; a MAC is
-not converted to operations.  A year is 365.25 days.
+Rules: decimal prefixes ``k M G T P E`` and ``m u n p f``; binary ``Ki Mi Gi Ti Pi Ei`` for bytes and bits
+only; ``b`` is refused; ``T`` as a unit is a transfer (``16 GT/s``); FLOP and OP are one dimension, an
+operation; a MAC is not converted to operations; a bit is 1/8 B.  A year is 365.25 days.
 """
 
 from __future__ import annotations
@@ -80,43 +80,19 @@ ATOMS: dict[str, _Atom] = {
 }
 PREFIXES["c"] = Fraction(1, 100)  # centimetre only, see the table
 
-_HINTS = {
-    "b": "bit or B",
-    "bps": "bit/s",
-    "Bps": "B/s",
-    "byte": "B",
-    "bytes": "B",
-    "bits": "bit",
-    "FLOPS": "FLOP/s",
-    "FLOPs": "FLOP",
-    "flops": "FLOP/s",
-    "Flops": "FLOP/s",
-    "FLOP/S": "FLOP/s",
-    "OPS": "OP/s",
-    "OPs": "OP",
-    "ops": "OP",
-    "sec": "s",
-    "seconds": "s",
-    "hr": "h",
-    "hour": "h",
-    "hours": "h",
-    "minutes": "min",
-    "days": "day",
-    "years": "year",
-    "tokens": "token",
-    "cycles": "cycle",
-    "transfers": "T",
-    "hz": "Hz",
-    "$": "USD",
-    "usd": "USD",
-    "C": "degC",
-    "°C": "degC",
-    "percent": "%",
-    "watt": "W",
-    "watts": "W",
+#: What to write instead of a spelling that is refused.
+_HINTS = {"b": "bit or B", "bps": "bit/s", "Bps": "B/s", "byte": "B", "bytes": "B", "bits": "bit", "hz": "Hz"}
+_HINTS |= dict.fromkeys(("FLOPS", "flops", "Flops", "FLOP/S"), "FLOP/s") | {"FLOPs": "FLOP"}
+_HINTS |= dict.fromkeys(("OPS", "ops"), "OP/s") | {"OPs": "OP", "tokens": "token", "cycles": "cycle"}
+_HINTS |= dict.fromkeys(("sec", "second", "seconds"), "s") | dict.fromkeys(("hr", "hour", "hours"), "h")
+_HINTS |= {"minutes": "min", "days": "day", "years": "year", "transfers": "T", "$": "USD", "usd": "USD"}
+_HINTS |= {"C": "degC", "°C": "degC", "percent": "%", "watt": "W", "watts": "W"}
+_COHERENT = {
+    atom.dims[0][0]: name for name, atom in ATOMS.items() if atom.factor == 1 and len(atom.dims) == 1
 }
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-_OCTAL = re.compile(r"[+-]?0\d")
+_COHERENT |= {"second": "s", "operation": "FLOP", "kelvin": "K", "carbon": "kgCO2e"}
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_OCTAL = re.compile(r"[+-]?0[0-9]")
 _TERM = re.compile(r"(?P<name>%|1|[A-Za-zµμ°$][A-Za-zµμ°$]*?(?:CO2e)?)(?:\^?(?P<power>[1-9]))?\Z")
 
 
@@ -194,11 +170,11 @@ def _unknown(name: str, text: str) -> UnitError:
 
 
 def number(text: str) -> float:
-    """Read a plain decimal number; ``1e6`` counts, while ``010``, ``0x10``, ``1_000``, ``nan`` and ``inf`` do not."""
+    """Read a plain decimal such as ``1e6``; ``010``, ``0x10``, ``1_000``, ``nan`` and ``inf`` are refused."""
     return _number_and_unit(text, "1", alone=True)[0]
 
 
-def parse(text: str, wanted: str) -> float:
+def parse(text: object, wanted: str) -> float:
     """SI value of a quantity such as ``3.35 TB/s`` where something in unit `wanted` is expected.
 
     For ``wanted="1"`` a plain number or a percentage; for ``wanted="count"`` a plain whole number.
@@ -283,10 +259,17 @@ def _mismatch(text: str, given: str, wanted: str) -> UnitError:
 
 
 _USUAL = {
-    "B": "GiB", "B/s": "GB/s", "FLOP/s": "TFLOP/s", "OP/s": "TOP/s", "s": "us", "Hz": "GHz", "J": "pJ", "J/B": "pJ/B",
-    "J/FLOP": "pJ/FLOP", "J/OP": "pJ/OP", "J/MAC": "pJ/MAC", "m2": "mm2", "m": "mm", "T/s": "GT/s",
-    "J/bit": "pJ/bit",
-}  # fmt: skip
+    "B": "GiB",
+    "B/s": "GB/s",
+    "FLOP/s": "TFLOP/s",
+    "OP/s": "TOP/s",
+    "s": "us",
+    "Hz": "GHz",
+    "m2": "mm2",
+}
+_USUAL |= {"m": "mm", "T/s": "GT/s", "J": "pJ"} | {
+    f"J/{x}": f"pJ/{x}" for x in ("B", "bit", "FLOP", "OP", "MAC")
+}
 
 
 def _usual(wanted: str) -> str:
@@ -323,20 +306,16 @@ def format_si(value: float, wanted: str, digits: int | None = 4, binary: bool = 
     binary: use Ki, Mi, ... for bytes and bits.
     """
     value = float(value)
-    if wanted == "count" or not math.isfinite(value):
+    if wanted in ("1", "count") or not math.isfinite(value):
         return _digits(value, digits)
-    if wanted == "1":
-        return _digits(value, digits)
-    base = wanted if value or wanted != "degC" else "K"
-    chosen = _with_prefix(base, value, binary)
+    chosen = _with_prefix(wanted, value, binary)
     if digits is None:
-        return _exact_text(value, base, chosen)
-    text = f"{_digits(_scaled(value, chosen), digits)} {chosen}"
-    rounded = abs(float(text.split()[0])) >= 1000
-    if rounded and not binary:  # 999.96 kB rounds to 1000 kB: step up to 1 MB
-        chosen = _with_prefix(base, value * (1 + 10.0 ** (1 - digits)), binary)
-        text = f"{_digits(_scaled(value, chosen), digits)} {chosen}"
-    return text
+        return _exact_text(value, wanted, chosen)
+    shown = _digits(_scaled(value, chosen), digits)
+    if abs(float(shown)) >= 1000 and not binary:  # 999.96 kB rounds to 1000 kB: step up to 1 MB
+        chosen = _with_prefix(wanted, value * (1 + 10.0 ** (1 - digits)), binary)
+        shown = _digits(_scaled(value, chosen), digits)
+    return f"{shown} {chosen}"
 
 
 def _scaled(value: float, text: str) -> float:
@@ -373,36 +352,24 @@ def _digits(value: float, digits: int | None) -> str:
 
 
 def _exact_text(value: float, wanted: str, chosen: str) -> str:
-    """Shortest text that reads back to the same float; falls back from the fitting prefix to the coherent unit."""
+    """Shortest text that reads back to the same float, in the fitting unit or else in the coherent one."""
     have = unit(chosen)
-    shown = Decimal(repr(value)) / Decimal(1)
-    quotient = (Fraction(shown) - have.offset) / have.factor
+    quotient = (Fraction(repr(value)) - have.offset) / have.factor
     for precision in (6, 12, 15, 17, 20, 25):
         text = f"{_plain(quotient, precision)} {chosen}"
         if parse(text, wanted) == value:
             return text
-    coherent = _coherent(have)
-    return f"{value!r} {coherent}" if coherent else f"{_plain(quotient, 60)} {chosen}"
+    return f"{value!r} {_coherent(have)}"
 
 
 def _coherent(have: Unit) -> str:
-    names = {
-        "byte": "B",
-        "second": "s",
-        "operation": "FLOP",
-        "mac": "MAC",
-        "joule": "J",
-        "metre": "m",
-        "volt": "V",
-    }
-    names |= {"kelvin": "K", "dollar": "USD", "carbon": "kgCO2e", "transfer": "T"}
-    top = [
-        names.get(name, name) + (str(power) if power > 1 else "") for name, power in have.dims if power > 0
-    ]
-    low = [
-        names.get(name, name) + (str(-power) if power < -1 else "") for name, power in have.dims if power < 0
-    ]
-    return "/".join(["*".join(top) or "1", *low])
+    """The same dimension in units without prefix and factor."""
+    up: list[str] = []
+    down: list[str] = []
+    for name, power in have.dims:
+        term = _COHERENT[name] + (str(abs(power)) if abs(power) > 1 else "")
+        (up if power > 0 else down).append(term)
+    return "/".join(["*".join(up) or "1", *down])
 
 
 def _plain(value: Fraction, precision: int) -> str:

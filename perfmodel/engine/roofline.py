@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from perfmodel.algebra import Value, maximum, minimum
+import numpy as np
+
+from perfmodel.algebra import Value, maximum, minimum, where
 from perfmodel.counts import LAUNCH, Demand
 from perfmodel.engine import collective
 from perfmodel.engine.rates import compute_key, link_of, rate
@@ -38,10 +40,38 @@ class OpCost:
     count: Value
 
     @property
+    def busy_time(self) -> Value:
+        """Time of the longest part, all repetitions [s]."""
+        # counts multiply the parts, not their maximum: on an open mesh the parts are the smaller arrays
+        return maximum(*(part * self.count for part in self.parts.values())) if self.parts else 0.0
+
+    @property
+    def serial_time(self) -> Value:
+        """Launches and message latency, all repetitions [s]."""
+        return self.serial * self.count
+
+    @property
     def time(self) -> Value:
         """Time of all repetitions [s]."""
-        busy = maximum(*self.parts.values()) if self.parts else 0.0
-        return (busy + self.serial) * self.count
+        return self.busy_time + self.serial_time
+
+    def shares(self) -> tuple[Value, Value, Value, Value]:
+        """Time of all repetitions by what bounds it: compute, memory, links, overhead [s].
+
+        The busy time belongs to the longest of the first three, launches and message latency to the last.
+        """
+        longest = {
+            kind: maximum(*found) * self.count if found else 0.0
+            for kind in ("compute", "memory", "links")
+            for found in [[t for r, t in self.parts.items() if r.startswith(kind)]]
+        }
+        compute, memory, links = longest.values()
+        first = np.logical_and(compute >= memory, compute >= links)
+        second = np.logical_and(memory >= links, ~first)
+        rest = ~(first | second)
+        return (
+            where(first, compute, 0.0), where(second, memory, 0.0), where(rest, links, 0.0), self.serial_time
+        )
 
 
 def compute_format(op: Op, precision: Precision) -> Format:

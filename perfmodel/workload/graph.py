@@ -46,10 +46,11 @@ class Graph:
         return self.elements(kind) * precision.bytes(kind)
 
     def peak_activation(self, precision: Precision) -> Value:
-        """Bytes of the op with the most live activations: all it reads and writes [B]."""
+        """Bytes of the op with the most live activations and logits: all it reads and writes [B]."""
         peak: Value = 0.0
         for op in self.ops:
-            peak = maximum(peak, op.elements(kind="activation") * precision.bytes("activation"))
+            live = sum(op.elements(kind=kind) * precision.bytes(kind) for kind in ("activation", "logits"))
+            peak = maximum(peak, live)
         return peak
 
     def edges(self) -> tuple[tuple[str, str], ...]:

@@ -1,0 +1,60 @@
+"""Checks of the arguments of the public API: one clear error, and nothing is computed from garbage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from perfmodel.algebra import is_symbolic
+from perfmodel.axes import Axis, as_axis
+from perfmodel.errors import ArgumentError, nearest
+
+
+def number(
+    name: str, value: Any, *, low: float = 0.0, above: bool = True, high: float = float("inf"), whole: bool = False
+) -> Any:
+    """The value as float, Axis or symbol, if every element is finite and within the range.
+
+    above  `low` itself is excluded.  Raises ArgumentError that names argument, value and range.
+    """
+    if is_symbolic(value):
+        return value
+    allowed = _range_text(low, above, high, whole)
+    if isinstance(value, (bool, str, bytes)) or value is None:
+        raise ArgumentError(name, value, allowed)
+    try:
+        axis = as_axis(name, value)
+        array = np.asarray(axis.values if isinstance(axis, Axis) else axis, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ArgumentError(name, value, allowed) from None
+    wrong = ~np.isfinite(array) | (array < low) | (array > high)
+    if above:
+        wrong |= array == low
+    if whole:
+        wrong |= array != np.floor(array)
+    if np.any(wrong):
+        raise ArgumentError(name, float(array[wrong].flat[0]), allowed)
+    return axis if isinstance(axis, Axis) else float(array)
+
+
+def whole(name: str, value: Any, *, low: float = 1.0) -> Any:
+    """A whole number of at least `low`, or an axis of such numbers."""
+    return number(name, value, low=low, above=False, whole=True)
+
+
+def choice(name: str, value: Any, choices: Iterable[str]) -> str:
+    """One of the choices.  Raises ArgumentError with the nearest one."""
+    known = tuple(choices)
+    if value not in known:
+        close = nearest(value, known) if isinstance(value, str) else None
+        raise ArgumentError(name, value, "one of " + ", ".join(known), close)
+    return str(value)
+
+
+def _range_text(low: float, above: bool, high: float, is_whole: bool) -> str:
+    kind = "a whole number" if is_whole else "a finite number"
+    start = f"above {low:g}" if above else f"at least {low:g}"
+    end = f" and at most {high:g}" if high != float("inf") else ""
+    return f"{kind} {start}{end}, or a list of such numbers"

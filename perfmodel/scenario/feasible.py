@@ -1,0 +1,46 @@
+"""Why a point of a sweep cannot be: codes that a Result turns into words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from perfmodel.algebra import Value
+from perfmodel.hardware.device import System
+from perfmodel.workload.workload import Workload
+
+REASONS = (
+    "",
+    "more memory needed than the device has",
+    "tp must divide the heads, widths and vocabulary that it splits",
+    "tp x pp must not exceed the devices of the system",
+    "pp must divide the batch into whole micro-batches",
+)
+
+
+def reasons(workload: Workload, system: System, tp: Value, pp: Value, batch: Value, memory: Value) -> Any:
+    """Code of the first reason against each point, 0 where there is none; an index into REASONS."""
+    limit = system.device.main_memory.capacity
+    too_large = (memory > limit) if limit is not None else np.False_
+    checks = [too_large, ~divides(workload, tp), tp * pp > system.count, np.mod(batch, pp) != 0]
+    code: Any = np.zeros((), dtype=np.int64)
+    for number, failed in reversed(list(enumerate(checks, start=1))):
+        code = np.where(failed, number, code)
+    return code
+
+
+def divides(workload: Workload, tp: Value) -> Any:
+    """Whether `tp` divides every loop that it splits; key-value heads may be replicated instead."""
+    good: Any = np.True_
+    for op in workload.graph(batch=1.0, query=1.0, context=1.0).ops:
+        split = op.split.get("tp")
+        if split is None or not split.loop:
+            continue
+        bound = op.loops[split.loop]
+        if split.balance:
+            bound = bound * op.loops[split.balance]
+        elif split.parts is not None:
+            continue
+        good = good & (np.mod(bound, tp) == 0)
+    return good

@@ -1,0 +1,133 @@
+"""One forward pass of any workload."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from perfmodel.algebra import total
+from perfmodel.arguments import choice, whole
+from perfmodel.axes import Mesh, pick
+from perfmodel.engine import capacity
+from perfmodel.engine.fidelity import CostModel, cost_model
+from perfmodel.engine.power import energy_of
+from perfmodel.engine.priors import derated
+from perfmodel.engine.roofline import OpCost
+from perfmodel.errors import InfeasibleError
+from perfmodel.formats import Precision, precision as precision_of
+from perfmodel.hardware.catalog import system as system_of
+from perfmodel.hardware.device import Device, System
+from perfmodel.result import Result
+from perfmodel.scenario.feasible import REASONS
+from perfmodel.workload.graph import Graph
+from perfmodel.workload.step import Step
+from perfmodel.workload.transforms import tensor_parallel
+from perfmodel.workload.workload import Workload, workload as workload_of
+
+
+def forward(
+    workload: str | Workload,
+    system: str | Device | System,
+    *,
+    batch: Any = 1,
+    query: Any = 1,
+    context: Any = None,
+    tp: Any = 1,
+    precision: str | Mapping[str, str] | Precision = "bf16",
+    fidelity: str = "roofline",
+    logits: str = "all",
+    attention: str = "fused",
+    progress: Callable[[float], None] | None = None,
+) -> Result:
+    """One pass of a workload: a CNN on images, an encoder on sentences, one step of a decoder.
+
+    batch           items processed together
+    query, context  tokens of a sequence model (context None: as many as query); other models ignore them
+    tp              tensor-parallel devices
+
+    Metrics: latency [s], throughput [items/s], energy [J per pass, all devices], power [W], memory [B per
+    device], flops, bytes, intensity, mfu, mbu, bound.  Any number may be a list: it becomes a named axis.
+    Raises InfeasibleError if one point does not fit; a sweep masks it.
+    """
+    inputs = {
+        "batch": whole("batch", batch), "query": whole("query", query),
+        "context": None if context is None else whole("context", context), "tp": whole("tp", tp),
+        "system": system_of(system), "workload": workload_of(workload),
+    }
+    fixed = {
+        "precision": precision_of(precision), "logits": choice("logits", logits, ("last", "all")),
+        "attention": choice("attention", attention, ("fused", "eager")),
+    }
+    return _solve(inputs, fixed, fidelity, progress)
+
+
+def _solve(
+    inputs: Mapping[str, Any], fixed: Mapping[str, Any], fidelity: str,
+    progress: Callable[[float], None] | None = None,
+) -> Result:
+    mesh = Mesh.of(inputs)
+    model = cost_model(fidelity)
+    data = mesh.evaluate(lambda **p: metrics(model=model, **p, **fixed), inputs, progress=progress)
+    workload, system = inputs["workload"], inputs["system"]
+    if not mesh.names and float(np.asarray(data["reason"])) > 0:
+        need, limit = float(np.asarray(data["memory"])), system.device.main_memory.capacity
+        raise InfeasibleError(
+            f"{workload.name} does not fit: {need / 2**30:.3f} GiB wanted, {limit / 2**30:.3f} GiB there on "
+            f"{system.device.name}; {(need - limit) / 2**30:.3f} GiB too much", need - limit,
+        )
+
+    def band(which: str) -> Result:
+        if which == "low" or fidelity == "calibrated":
+            return _solve(inputs, fixed, fidelity)
+        return _solve({**inputs, "system": derated(inputs["system"])}, fixed, fidelity)
+
+    def phases(at: Mapping[str, float]) -> Mapping[str, Sequence[OpCost]]:
+        point = pick(inputs, at)
+        return {"forward": costs(graph_of(**point, **fixed), point["system"], fixed["precision"], model)}
+
+    labels = {"reason": REASONS, "bound": BOUNDS}
+    return Result("forward", fidelity, mesh.axes, data, {**inputs, **fixed}, system, {}, band, phases, labels)
+
+
+#: what may bound a pass; index = code
+BOUNDS = ("compute", "memory", "links", "overhead")
+
+
+def graph_of(
+    *, workload: Workload, batch: Any, query: Any, context: Any, tp: Any, logits: str, attention: str, **_: Any
+) -> Graph:
+    """Ops of the pass on one device."""
+    step = Step(batch, query, query if context is None else context, logits=logits, attention=attention)
+    return tensor_parallel(tp)(workload.graph(step))
+
+
+def costs(graph: Graph, system: System, precision: Precision, model: CostModel) -> list[OpCost]:
+    """Cost of each op."""
+    return [model(op, system, precision) for op in graph.ops]
+
+
+def metrics(*, system: System, precision: Precision, model: CostModel, batch: Any, tp: Any, **rest: Any) -> dict[str, Any]:
+    """Metrics of the pass; floats or open-mesh arrays."""
+    graph = graph_of(batch=batch, tp=tp, **rest)
+    spent = costs(graph, system, precision, model)
+    device = system.device
+    latency = total([c.busy_time for c in spent] + [c.serial_time for c in spent])
+    footprint = capacity.footprint(graph, precision)
+    limit = device.main_memory.capacity
+    too_large = np.asarray(footprint.total > limit if limit is not None else False)
+    if np.any(too_large):
+        latency = np.where(too_large, np.nan, latency)
+    energy = energy_of(spent, system, latency) * tp
+    moved = total(c.count * c.demand.matching("memory") for c in spent)
+    peak = device.compute["matrix"].peak.get(precision.format("activation").compute, np.nan)
+    sums = [total(parts) for parts in zip(*(c.shares() for c in spent), strict=True)]
+    return {
+        "latency": latency, "throughput": batch / latency, "energy": energy, "power": energy / latency,
+        "memory": footprint.total, "weights": footprint.weights, "activations": footprint.activations,
+        "flops": graph.flops, "bytes": moved, "intensity": graph.flops / moved,
+        "mfu": graph.flops / latency / peak, "mbu": moved / latency / (device.main_memory.bandwidth or np.nan),
+        "bound": np.argmax(np.stack(np.broadcast_arrays(*sums)), axis=0),
+        "feasible": 1.0 - too_large, "reason": np.asarray(too_large, dtype=np.int64),
+    }

@@ -1,0 +1,267 @@
+"""Inference of a language model: one prefill, then one pass per further token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from perfmodel.algebra import Value, total
+from perfmodel.arguments import choice, number, whole
+from perfmodel.axes import Mesh, pick
+from perfmodel.engine import capacity
+from perfmodel.engine.fidelity import CostModel, cost_model
+from perfmodel.engine.power import energy_of
+from perfmodel.engine.priors import derated
+from perfmodel.engine.roofline import OpCost
+from perfmodel.errors import ArgumentError, InfeasibleError
+from perfmodel.formats import Precision, precision as precision_of
+from perfmodel.hardware.catalog import system as system_of
+from perfmodel.hardware.device import System
+from perfmodel.result import Result
+from perfmodel.scenario.feasible import REASONS, reasons
+from perfmodel.workload.graph import Graph
+from perfmodel.workload.step import Step
+from perfmodel.workload.transforms import pipeline_parallel, tensor_parallel
+from perfmodel.workload.workload import Workload, workload as workload_of
+
+#: Gauss-Legendre nodes on [-1/2, 1/2] and weights: the mean over the growing context, exact up to degree 5.
+NODES = (-0.3872983346207417, 0.0, 0.3872983346207417)
+WEIGHTS = (5.0 / 18.0, 8.0 / 18.0, 5.0 / 18.0)
+
+
+def inference(
+    workload: str | Workload,
+    system: str | System,
+    *,
+    batch: Any = 1,
+    input: Any = 1024,
+    output: Any = 128,
+    tp: Any = 1,
+    pp: Any = 1,
+    precision: str | Mapping[str, str] | Precision = "bf16",
+    fidelity: str = "roofline",
+    logits: str = "last",
+    attention: str = "fused",
+    reserve: Any = 0.0,
+    progress: Callable[[float], None] | None = None,
+) -> Result:
+    """Latency, throughput, energy and memory of generating `output` tokens for `batch` prompts at once.
+
+    workload, system  names, paths or objects; fields varied with a list become axes
+    batch             sequences served together
+    input, output     prompt and generated tokens per sequence
+    tp, pp            tensor- and pipeline-parallel devices; tp x pp must not exceed the system
+    precision         policy name or mapping tensor kind -> format
+    fidelity          ``roofline`` (bounds), ``dataflow`` (tiles and waves) or ``calibrated``
+    logits            positions of the prompt that go through the head: ``last`` or ``all``
+    reserve           bytes per device that the runtime keeps for itself [B]
+
+    Any number may be a list: it becomes a named axis of the Result.
+    Metrics: ttft [s], tpot [s] (mean over the growing context), latency [s], throughput [token/s, generated],
+    memory, weights, kv_cache, activations [B per device], energy_per_token [J, all devices], power [W, all
+    devices], mfu, mbu of the whole request, bound, decode_bound, prefill_bound.
+
+    Raises InfeasibleError if one point does not fit (a sweep masks it and says why in `reason`),
+    ArgumentError, UnknownNameError, PrecisionError for bad input.
+    """
+    inputs = {
+        "batch": whole("batch", batch),
+        "input": whole("input", input),
+        "output": whole("output", output),
+        "tp": whole("tp", tp),
+        "pp": whole("pp", pp),
+        "reserve": number("reserve", reserve, above=False),
+        "system": system_of(system),
+        "workload": workload_of(workload),
+    }
+    fixed = {
+        "precision": precision_of(precision),
+        "logits": choice("logits", logits, ("last", "all")),
+        "attention": choice("attention", attention, ("fused", "eager")),
+    }
+    return _solve(inputs, fixed, fidelity, progress)
+
+
+def _solve(
+    inputs: Mapping[str, Any], fixed: Mapping[str, Any], fidelity: str,
+    progress: Callable[[float], None] | None = None,
+) -> Result:
+    mesh = Mesh.of(inputs)
+    model = cost_model(fidelity)
+
+    def run(function: Callable[..., Mapping[str, Any]]) -> dict[str, Any]:
+        return mesh.evaluate(
+            lambda **point: function(Passes(model=model, ndim=len(mesh.names), **point, **fixed)),
+            inputs, progress=progress,
+        )
+
+    data = run(Passes.metrics)
+    _refuse_single_point(mesh, data, inputs)
+
+    def band(which: str) -> Result:
+        if which == "low" or fidelity == "calibrated":
+            return _solve(inputs, fixed, fidelity)
+        return _solve({**inputs, "system": derated(inputs["system"])}, fixed, fidelity)
+
+    def phases(at: Mapping[str, float]) -> Mapping[str, Sequence[OpCost]]:
+        passes = Passes(model=model, ndim=0, **pick(inputs, at), **fixed)
+        return {"prefill": passes.costs(passes.prefill), "decode": passes.costs(passes.decode(middle=True))}
+
+    lazy = {
+        **dict.fromkeys(ENERGY_METRICS, lambda: run(Passes.energy_metrics)),
+        **dict.fromkeys(BOUND_METRICS, lambda: run(Passes.bounds)),
+    }
+    question = {**inputs, **fixed}
+    labels = {"reason": REASONS, **dict.fromkeys(BOUND_METRICS, BOUNDS)}
+    return Result("inference", fidelity, mesh.axes, data, question, inputs["system"], lazy, band, phases, labels)
+
+
+#: metrics that are computed when they are asked for
+ENERGY_METRICS = ("energy", "energy_per_token", "power", "mfu", "mbu")
+BOUND_METRICS = ("bound", "prefill_bound", "decode_bound")
+
+#: what may bound a phase; index = code
+BOUNDS = ("compute", "memory", "links", "overhead")
+
+
+class Passes:
+    """The passes of one inference over a mesh (all values are floats or open-mesh arrays)."""
+
+    def __init__(
+        self, *, workload: Workload, system: System, batch: Value, input: Value, output: Value, tp: Value,
+        pp: Value, reserve: Value, precision: Precision, logits: str, attention: str, model: CostModel, ndim: int,
+    ) -> None:
+        self.workload, self.system, self.precision, self.model, self.ndim = workload, system, precision, model, ndim
+        self.batch, self.input, self.output, self.tp, self.pp = batch, input, output, tp, pp
+        self.reserve, self.logits, self.attention = reserve, logits, attention
+        # with pipeline stages the batch runs as pp micro-batches, one per stage
+        self.micro_batch = batch / pp
+        self.prefill = self.graph(query=input, context=input, logits=logits)
+
+    def graph(self, query: Value, context: Value, logits: str) -> Graph:
+        """Ops of one micro-batch on one tensor-parallel group."""
+        step = Step(self.micro_batch, query, context, logits=logits, attention=self.attention)
+        graph = self.workload.graph(step)
+        return pipeline_parallel(self.pp)(tensor_parallel(self.tp)(graph))
+
+    def decode(self, middle: bool = False) -> Graph:
+        """Decode pass at the mean context, or at the quadrature nodes along a leading array axis."""
+        # pass j = 1 .. output-1 attends to input + j tokens
+        steps = np.maximum(self.output - 1.0, 1.0)
+        centre = self.input + 0.5 * (steps + 1.0)
+        if middle:
+            return self.graph(query=1.0, context=centre, logits="last")
+        nodes = np.reshape(NODES, (3,) + (1,) * self.ndim)
+        return self.graph(query=1.0, context=centre + nodes * steps, logits="last")
+
+    def costs(self, graph: Graph) -> list[OpCost]:
+        """Cost of each op."""
+        return [self.model(op, self.system, self.precision) for op in graph.ops]
+
+    def mean(self, value: Value) -> Value:
+        """Mean over the quadrature axis, where there is one."""
+        if np.ndim(value) <= self.ndim:
+            return value
+        return np.tensordot(WEIGHTS, value, axes=1) if np.shape(value)[0] == 3 else value[0]
+
+    def times(self) -> tuple[Value, Value]:
+        """Time of the prefill and mean time of a decode pass, of the whole batch [s]."""
+        prefill = self.duration(self.costs(self.prefill))
+        decode = self.duration(self.costs(self.decode()))
+        # pp micro-batches flow through pp stages: the last one leaves (2 pp - 1)/pp passes after the start
+        return prefill * (2.0 * self.pp - 1.0) / self.pp, decode
+
+    def duration(self, costs: Sequence[OpCost]) -> Value:
+        """Time of all ops one after the other, averaged over the quadrature axis [s]."""
+        return total([self.mean(cost.busy_time) for cost in costs] + [cost.serial_time for cost in costs])
+
+    def memory(self) -> capacity.Footprint:
+        """Memory of one device at the end of the generation."""
+        context = self.input + self.output
+        step = Step(self.batch, 1.0, context, logits="last", attention=self.attention)
+        last = tensor_parallel(self.tp)(self.workload.graph(step))
+        whole_graph = capacity.footprint(self.prefill, self.precision, state=last, reserve=self.reserve)
+        return replace(
+            whole_graph, weights=whole_graph.weights / self.pp, kv_cache=whole_graph.kv_cache / self.pp,
+            state=whole_graph.state / self.pp,
+        )
+
+    def metrics(self) -> dict[str, Any]:
+        """The metrics that every inference Result holds."""
+        ttft, tpot = self.times()
+        footprint = self.memory()
+        latency = ttft + (self.output - 1.0) * tpot
+        reason = reasons(self.workload, self.system, self.tp, self.pp, self.batch, footprint.total)
+        data = {"ttft": ttft, "tpot": tpot, "latency": latency,
+                "throughput": self.batch * self.output / latency}
+        if np.any(reason > 0):
+            hole = np.where(reason > 0, np.nan, 1.0)
+            data = {name: value * hole for name, value in data.items()}
+        return {
+            **data, "memory": footprint.total, "weights": footprint.weights, "kv_cache": footprint.kv_cache,
+            "state": footprint.state, "activations": footprint.activations,
+            "feasible": np.asarray(reason == 0, dtype=np.float64), "reason": reason,
+        }
+
+    def energy_metrics(self) -> dict[str, Any]:
+        """Energy, power and utilisation of the whole request."""
+        passes = np.maximum(self.output - 1.0, 0.0)
+        devices = self.tp * self.pp
+        ttft, tpot = self.times()
+        latency = ttft + passes * tpot
+        busy, flops, moved = 0.0, 0.0, 0.0
+        for graph, times, stretch in ((self.prefill, 1.0, ttft), (self.decode(middle=True), passes, tpot)):
+            costs = self.costs(graph)
+            # every micro-batch runs every stage once, so a device does a pp-th of the ops of pp micro-batches
+            busy = busy + times * energy_of(costs, self.system, stretch)
+            flops = flops + times * total(c.op.flops for c in costs)
+            moved = moved + times * total(c.count * c.demand.matching("memory") for c in costs)
+        device = self.system.device
+        peak = device.compute["matrix"].peak.get(self.precision.format("activation").compute)
+        energy = busy * devices
+        return {
+            "energy": energy, "energy_per_token": energy / (self.batch * self.output), "power": energy / latency,
+            "mfu": flops / latency / peak if peak is not None else np.nan,
+            "mbu": moved / latency / device.main_memory.bandwidth,
+        }
+
+    def bounds(self) -> dict[str, Any]:
+        """What takes most of the time, per phase and over the whole request, as an index into BOUNDS."""
+        passes = np.maximum(self.output - 1.0, 0.0)
+        prefill = self.shares(self.costs(self.prefill))
+        decode = self.shares(self.costs(self.decode(middle=True)))
+        whole_request = [p + passes * d for p, d in zip(prefill, decode, strict=True)]
+        return {"prefill_bound": _largest(prefill), "decode_bound": _largest(decode), "bound": _largest(whole_request)}
+
+    def shares(self, costs: Sequence[OpCost]) -> list[Value]:
+        """Time bound by each of BOUNDS, summed over ops [s]."""
+        sums: list[Value] = [0.0] * len(BOUNDS)
+        for cost in costs:
+            for i, value in enumerate(cost.shares()):
+                sums[i] = sums[i] + value
+        return sums
+
+
+def _largest(shares: Sequence[Value]) -> Any:
+    return np.argmax(np.stack(np.broadcast_arrays(*shares)), axis=0)
+
+
+def _refuse_single_point(mesh: Mesh, data: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
+    """A question about one point gets an error instead of a nan."""
+    if mesh.names or not np.any(np.asarray(data["reason"]) > 0):
+        return
+    system, tp, pp = inputs["system"], inputs["tp"], inputs["pp"]
+    reason = REASONS[int(data["reason"])]
+    if "memory" in reason:
+        limit, need = system.device.main_memory.capacity, float(np.asarray(data["memory"]))
+        raise InfeasibleError(
+            f"{inputs['workload'].name} does not fit: {need / 2**30:.2f} GiB per device wanted, "
+            f"{limit / 2**30:.2f} GiB there on {system.device.name}; {(need - limit) / 2**30:.2f} GiB too much "
+            f"at tp={tp:g}, pp={pp:g} (weights {float(np.asarray(data['weights'])) / 2**30:.2f}, "
+            f"KV cache {float(np.asarray(data['kv_cache'])) / 2**30:.2f} GiB)",
+            need - limit,
+        )
+    raise ArgumentError("tp, pp", f"{tp:g}, {pp:g}", reason)
