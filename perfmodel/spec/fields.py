@@ -1,7 +1,7 @@
 """Field helpers: how a frozen dataclass says what its YAML form may hold.
 
-Each helper returns a ``dataclasses.field`` whose metadata hold one of the rule classes below.  The loader, the
-JSON Schema, ``vary`` and the writer all read these rules, so a field is described once::
+Each helper returns a ``dataclasses.field`` whose metadata hold one of the rule classes below.  The loader,
+the JSON Schema, ``vary`` and the writer all read these rules, so a field is described once::
 
     @dataclass(frozen=True, kw_only=True)
     class MemoryLevel:

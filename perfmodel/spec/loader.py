@@ -1,8 +1,8 @@
 """YAML description -> frozen dataclass, with every fault of the file reported at once.
 
-A file is read in four steps: compose to marked nodes, lay it over its `base:`, read each field by its rule, build
-the dataclasses bottom up.  Numbers carry a source: `source: id` in the block, in an enclosing block, or on the
-number itself as `{value: 3.35 TB/s, source: id, note: ...}`; ids are explained in the top-level mapping `sources:`.
+A file is read in four steps: compose to marked nodes, lay it over its `base:`, read each field by its rule,
+build the dataclasses bottom up.  Numbers carry a source: `source: id` in the block, in an enclosing block, or
+on the number itself as `{value: 3.35 TB/s, source: id}`; the top-level mapping `sources:` explains the ids.
 """
 
 from __future__ import annotations
@@ -123,23 +123,36 @@ def _entries_of(tree: Node, name: str) -> dict[str, Entry]:
     return entry.value.entries or {} if entry else {}
 
 
+def _names_a_source(node: Node) -> bool:
+    children = [entry.value for entry in (node.entries or {}).values()] + list(node.items or ())
+    return "source" in (node.entries or {}) or any(_names_a_source(child) for child in children)
+
+
 class _Reader:
     """Reads one merged tree; collects faults and provenance."""
 
     def __init__(self, faults: Faults, tree: Node) -> None:
         self.faults = faults
         self.provenance: dict[str, Provenance] = {}
-        self.citations = {
-            name: entry.value.text or ""
-            for name, entry in _entries_of(tree, "sources").items()
-            if entry.value.text is not None
-        }
-        for name, entry in _entries_of(tree, "sources").items():
-            if not (entry.value.text or "").strip():
-                faults.add(
-                    entry.value, f"sources.{name}", f"{entry.value.kind()} is not a citation", "a text"
-                )
+        self.citations = self.read_citations(tree)
         self.sourced = True
+        self.names_a_source = _names_a_source(tree)
+        self.told_unsourced = False
+
+    def read_citations(self, tree: Node) -> dict[str, str]:
+        entry = (tree.entries or {}).get("sources")
+        if entry and entry.value.entries is None:
+            self.faults.add(
+                entry.value, "sources", f"{entry.value.kind()} where a mapping is wanted", "id: citation"
+            )
+        found = {}
+        for name, item in _entries_of(tree, "sources").items():
+            found[name] = item.value.text or ""
+            if not found[name].strip() or item.value.is_null:
+                self.faults.add(
+                    item.value, f"sources.{name}", f"{item.value.kind()} is not a citation", "a text"
+                )
+        return found
 
     def top(self, cls: type, tree: Node) -> Any:
         built = self.block(Block(cls), tree, "")
@@ -166,28 +179,36 @@ class _Reader:
                 node, path, f"{node.kind()} where a mapping is wanted", "keys " + ", ".join(rules(cls))
             )
             return _BAD
-        known = rules(cls)
-        reserved = {"source", "note"} | ({"sources", "base"} if not path else set())
         outer, self.sourced = self.sourced, self.sourced and getattr(cls, "sources_required", True)
-        values: dict[str, Any] = {}
-        for name, entry in node.entries.items():
-            here = join(path, name)
-            if name in known:
-                if not (entry.value.is_null and default_of(cls, name) is not REQUIRED):
-                    values[name] = self.value(known[name], entry.value, here)
-            elif name not in reserved:
-                allowed = ", ".join(known)
-                self.faults.add(
-                    entry.key, here, f"unknown key {name!r}", allowed, nearest(name, [*known, *reserved])
-                )
-        for name in known:
-            if name not in node.entries and default_of(cls, name) is REQUIRED:
-                self.faults.add(
-                    node, join(path, name), f"required key {name!r} is missing", _wanted(known[name])
-                )
-                values[name] = _BAD
+        values = self.keys(cls, node, path)
         self.sourced = outer
         return self.construct(cls, values, node, path)
+
+    def keys(self, cls: type, node: Node, path: str) -> dict[str, Any]:
+        known, values = rules(cls), dict[str, Any]()
+        reserved = {"source", "note"} | ({"sources", "base"} if not path else set())
+        misspelt: set[str | None] = set()
+        for name, entry in (node.entries or {}).items():
+            here = join(path, name)
+            if name == "source" and name not in known:
+                self.check_source(entry.value, here)
+            if name == "sources" and not path:
+                values |= {"sources": FrozenMap(self.citations)} if name in known else {}
+            elif name in known:
+                if not entry.value.is_null or default_of(cls, name) is REQUIRED:
+                    values[name] = self.value(known[name], entry.value, here)
+            elif name not in reserved:
+                close = nearest(name, [*known, *reserved])
+                misspelt.add(close)
+                self.faults.add(entry.key, here, f"unknown key {name!r}", ", ".join(known), close)
+        for name, rule in known.items():
+            if name in values or default_of(cls, name) is not REQUIRED:
+                continue
+            values[name] = _BAD
+            if name not in misspelt:  # one cause, one fault
+                message = f"required key {name!r} is missing"
+                self.faults.add(node, join(path, name), message, _wanted(rule))
+        return values
 
     def construct(self, cls: type, values: dict[str, Any], node: Node, path: str) -> Any:
         if any(value is _BAD for value in values.values()):
@@ -217,6 +238,8 @@ class _Reader:
         if node.entries is None:
             return node
         for name, entry in node.entries.items():
+            if name == "source":
+                self.check_source(entry.value, join(path, name))
             if name not in _WRAPPER:
                 allowed = "value, source, note"
                 self.faults.add(
@@ -230,12 +253,32 @@ class _Reader:
     def note_source(self, node: Node, path: str, needed: bool) -> None:
         source = node.source.text if node.source else None
         if source is None and needed and self.sourced:
-            allowed = "`source: id` here or in an enclosing block, with the id under `sources`"
-            self.faults.add(node, path, "number without a source", allowed)
-        if source is not None and node.source and source not in self.citations and needed:
+            self.missing_source(node, path)
+        if source is not None and node.source and source not in self.citations and needed and self.sourced:
             self.dangling(node.source, source)
-        citation = self.citations.get(source, "") if source else ""
+        # where a class asks for no sources, `source` may be the citation itself
+        citation = self.citations.get(source, "" if self.sourced else source) if source else ""
         self.provenance[path] = Provenance(source, citation, node.note, node.file, node.line)
+
+    def missing_source(self, node: Node, path: str) -> None:
+        """Report a number without source; once if the file names no source at all."""
+        allowed = "`source: id` here or in an enclosing block, with the id under `sources`"
+        message = "number without a source"
+        if self.told_unsourced:
+            return
+        if not self.names_a_source:
+            message += ", like all numbers of this file"
+            self.told_unsourced = True
+        self.faults.add(node, path, message, allowed)
+
+    def check_source(self, node: Node, path: str) -> None:
+        """The `source` of a block must be an id that `sources` explains."""
+        if node.text is None or node.is_null:
+            self.faults.add(
+                node, path, f"{node.kind()} where a source id is wanted", ", ".join(self.citations)
+            )
+        elif self.sourced and node.text not in self.citations:
+            self.dangling(node, node.text)
 
     def dangling(self, node: Node, source: str) -> None:
         """Report an undefined source once for each place that names it."""
@@ -276,6 +319,8 @@ class _Reader:
         for name, entry in node.entries.items():
             here = join(path, name)
             if name in ("source", "note") and name not in (rule.keys or ()):
+                if name == "source":
+                    self.check_source(entry.value, here)
                 continue
             if rule.keys is not None and name not in rule.keys:
                 close = nearest(name, rule.keys)

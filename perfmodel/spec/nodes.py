@@ -1,7 +1,7 @@
 """YAML text to a tree of marked nodes, and the merge of a file over its base.
 
-Only PyYAML's *composer* is used: it gives nodes with their line and column and leaves every scalar a text, so the
-booleans, octals and dates of YAML 1.1 never happen.  Anchors, tags and duplicate keys are refused.
+Only PyYAML's *composer* is used: it gives nodes with their line and column and leaves every scalar a text, so
+the booleans, octals and dates of YAML 1.1 never happen.  Aliases, tags and duplicate keys are refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MAX_DEPTH = 60
 
 @dataclass(frozen=True)
 class Node:
-    """A scalar (`text`), mapping (`entries`) or list (`items`) with its place and the source it stands under."""
+    """A scalar (`text`), mapping (`entries`) or list (`items`), its place and the source it stands under."""
 
     file: str
     line: int
@@ -69,23 +69,40 @@ class Faults:
 def compose(content: str, name: str, faults: Faults) -> Node | None:
     """Marked tree of a YAML text, or None (with faults) if it is not one readable document."""
     top = Node(name, 1, 1)
-    if any(line.count("[") + line.count("{") > _MAX_DEPTH for line in content.splitlines()):
-        faults.add(top, "", f"nested deeper than {_MAX_DEPTH} levels", "plain nested mappings and lists")
-        return None
     try:
+        too_deep = _too_deep(content)
+        if too_deep:
+            place = Node(name, too_deep.line + 1, too_deep.column + 1)
+            faults.add(
+                place, "", f"nested deeper than {_MAX_DEPTH} levels", "plain nested mappings and lists"
+            )
+            return None
         raw = yaml.compose(content, Loader=_COMPOSER)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Node(name, mark.line + 1, mark.column + 1) if mark else top
         faults.add(place, "", f"not readable as YAML: {error.problem or error.context}")
         return None
-    except (yaml.YAMLError, RecursionError) as error:
+    except yaml.YAMLError as error:
         faults.add(top, "", f"not readable as YAML: {' '.join(str(error).split())[:200]}")
         return None
     if raw is None:
         faults.add(top, "", "the file is empty", "a mapping of keys to values")
         return None
-    return _Builder(name, faults).build(raw, "", 0)
+    return _Builder(name, faults).build(raw, "")
+
+
+def _too_deep(content: str) -> Any:
+    """Mark of the first node below the depth limit: events need no recursion, composing recurses in C."""
+    depth = 0
+    for event in yaml.parse(content, Loader=_COMPOSER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _MAX_DEPTH:
+                return event.start_mark
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+    return None
 
 
 class _Builder:
@@ -95,25 +112,22 @@ class _Builder:
         self.name, self.faults = name, faults
         self.seen: set[int] = set()
 
-    def build(self, raw: Any, path: str, depth: int) -> Node:
+    def build(self, raw: Any, path: str) -> Node:
         place = Node(self.name, raw.start_mark.line + 1, raw.start_mark.column + 1, path)
-        if id(raw) in self.seen or depth > _MAX_DEPTH:
-            what = "an alias is used" if id(raw) in self.seen else "nested too deep"
-            self.faults.add(place, path, what, "plain values; use `base:` to share")
+        if id(raw) in self.seen:
+            self.faults.add(place, path, "an alias is used", "plain values; use `base:` to share")
             return replace(place, text="", plain=True)
         self.seen.add(id(raw))
         if raw.tag not in _PLAIN_TAGS:
             self.faults.add(place, path, f"the tag {raw.tag!r} is used", "plain values without tags")
         if isinstance(raw, yaml.MappingNode):
-            return replace(place, entries=self.entries(raw, path, depth))
+            return replace(place, entries=self.entries(raw, path))
         if isinstance(raw, yaml.SequenceNode):
             children = enumerate(raw.value)
-            return replace(
-                place, items=tuple(self.build(x, join(path, str(i)), depth + 1) for i, x in children)
-            )
+            return replace(place, items=tuple(self.build(x, join(path, str(i))) for i, x in children))
         return replace(place, text=raw.value, plain=not raw.style)  # the C composer says ""
 
-    def entries(self, raw: Any, path: str, depth: int) -> dict[str, Entry]:
+    def entries(self, raw: Any, path: str) -> dict[str, Entry]:
         entries: dict[str, Entry] = {}
         for raw_key, raw_value in raw.value:
             key = Node(self.name, raw_key.start_mark.line + 1, raw_key.start_mark.column + 1)
@@ -128,7 +142,7 @@ class _Builder:
                     key, here, f"duplicate key {name!r}, first given in line {first}", "each key once"
                 )
                 continue
-            entries[name] = Entry(key, self.build(raw_value, here, depth + 1))
+            entries[name] = Entry(key, self.build(raw_value, here))
         return entries
 
 

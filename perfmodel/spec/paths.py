@@ -1,7 +1,7 @@
 """Read and change one value of nested frozen dataclasses by path, such as ``memory.hbm.bandwidth``.
 
-A path names fields of dataclasses, keys of tables and positions in lists, joined by dots.  A change gives a new
-object; it is checked by the same rule that the loader uses, and its provenance says that a user set it.
+A path names fields of dataclasses, keys of tables and positions in lists, joined by dots.  A change gives a
+new object; it is checked by the same rule that the loader uses, and its provenance says that a user set it.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def paths(obj: Any) -> tuple[str, ...]:
 def replace_path(obj: T, path: str, value: Any) -> T:
     """A copy of `obj` with the value at `path` replaced.
 
-    value: a text with a unit (``"4 TB/s"``), a number in SI, an array or list of either, a sympy expression, or an
-    instance of the block's class.  Raises UnknownNameError for a wrong path, UnitError or ArgumentError for a value
-    that the field does not allow.
+    value: a text with a unit (``"4 TB/s"``), a number in SI, an array or list of either, a sympy expression,
+    or an instance of the block's class.  Raises UnknownNameError for a wrong path, UnitError or ArgumentError
+    for a value that the field does not allow.
     """
     get_path(obj, path)  # a wrong path is reported with all known paths
     changed: T = _replace(obj, path.split("."), value, None, path)

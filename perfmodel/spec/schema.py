@@ -64,7 +64,8 @@ def _optional(cls: type, name: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 def _rule(rule: Rule, definitions: dict[str, Any]) -> dict[str, Any]:
     schema = _shape(rule, definitions)
-    return {"description": rule.doc, **schema} if rule.doc else schema
+    says = "; ".join(words for words in (rule.doc, schema.get("description", "")) if words)
+    return {**schema, "description": says} if says else schema
 
 
 def _shape(rule: Rule, definitions: dict[str, Any]) -> dict[str, Any]:

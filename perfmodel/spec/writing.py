@@ -1,4 +1,4 @@
-"""Write a spec object back as YAML with units and sources, and files without ever leaving a half-written one."""
+"""Write a spec object back as YAML with units and sources; write files in one step, whole or not at all."""
 
 from __future__ import annotations
 
@@ -29,6 +29,9 @@ from .fields import (
 from .nodes import join
 
 _SAFE = re.compile(r"[A-Za-z][A-Za-z0-9 _./()+,%*=<>;@-]*[A-Za-z0-9)%]\Z|[A-Za-z]\Z")
+_UNPRINTABLE = re.compile(
+    r"[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
 _WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 
 
@@ -107,7 +110,7 @@ class _Writer:
         if place is None or (place.source in (None, self.common) and not place.note):
             return shown
         extra = f", source: {place.source}" if place.source not in (None, self.common) else ""
-        extra += f", note: {json.dumps(place.note, ensure_ascii=False)}" if place.note else ""
+        extra += f", note: {quoted(place.note)}" if place.note else ""
         return f"{{value: {shown}{extra}}}"
 
 
@@ -129,17 +132,22 @@ def scalar(value: Any) -> str:
         return "null"
     if isinstance(value, str):
         plain = _SAFE.match(value) and value.lower() not in _WORDS and ": " not in value and len(value) < 200
-        return value if plain else json.dumps(value, ensure_ascii=False)
+        return value if plain else quoted(value)
     return repr(value)
+
+
+def quoted(value: str) -> str:
+    """A text in double quotes, with escapes for everything that YAML does not take as it is."""
+    return _UNPRINTABLE.sub(lambda hit: f"\\U{ord(hit[0]):08x}", json.dumps(value, ensure_ascii=False))
 
 
 def flow(value: Any) -> str:
     """A raw tree in YAML flow style."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(str(key))}: {flow(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{quoted(str(key))}: {flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(flow(item) for item in value) + "]"
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else scalar(value)
+    return quoted(value) if isinstance(value, str) else scalar(value)
 
 
 def write_text_atomic(path: str | Path, content: str, overwrite: bool = False) -> None:
