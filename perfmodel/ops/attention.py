@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perfmodel.algebra import Value, maximum, minimum
+from perfmodel.algebra import Value, ceil, floor, maximum, minimum
 from perfmodel.ops.core import Op, Tensor, Work
 from perfmodel.ops.elementwise import softmax
 from perfmodel.ops.registry import operator
@@ -17,12 +17,23 @@ def causal_pairs(query: Value, context: Value) -> Value:
     return query * context - 0.5 * query * (query - 1.0)
 
 
-def attended_pairs(query: Value, context: Value, *, causal: bool = True, window: Value | None = None) -> Value:
+def attended_pairs(
+    query: Value,
+    context: Value,
+    *,
+    causal: bool = True,
+    window: Value | None = None,
+    chunk: Value | None = None,
+) -> Value:
     """Query-key pairs that attention computes, per head.
 
     With a causal window w the query at position p (1-based) sees min(p, w) keys, so the count is
     ``S(c) - S(c - q)`` with ``S(p) = p (p+1)/2`` up to w and linear with slope w beyond.
+    With chunks of C tokens a query sees the tokens of its own chunk up to itself: ``S(p)`` is a whole
+    triangle per full chunk plus the triangle of the last one.
     """
+    if chunk is not None:
+        return _chunked_pairs(query, context, chunk, causal)
     if not causal:
         return 1.0 * query * (context if window is None else minimum(context, window))
     if window is None:
@@ -35,11 +46,34 @@ def attended_pairs(query: Value, context: Value, *, causal: bool = True, window:
     return seen(context) - seen(context - query)
 
 
-def visible_keys(query: Value, context: Value, window: Value | None) -> Value:
+def _chunked_pairs(query: Value, context: Value, chunk: Value, causal: bool) -> Value:
+    if not causal:
+        return 1.0 * query * minimum(context, chunk)
+
+    def seen(positions: Value) -> Value:
+        whole = floor(positions / chunk)
+        rest = positions - whole * chunk
+        return 0.5 * (whole * chunk * (chunk + 1.0) + rest * (rest + 1.0))
+
+    return seen(context) - seen(context - query)
+
+
+def visible_keys(
+    query: Value, context: Value, window: Value | None = None, chunk: Value | None = None
+) -> Value:
     """Keys that at least one of the queries sees: all, or the window plus the queries before the last."""
+    if chunk is not None:
+        last = context - floor((context - 1.0) / chunk) * chunk  # tokens of the newest chunk
+        return minimum(context, last + ceil(maximum(query - last, 0.0) / chunk) * chunk)
     if window is None:
         return 1.0 * context
     return minimum(context, window + query - 1.0)
+
+
+def kept_keys(context: Value, window: Value | None = None, chunk: Value | None = None) -> Value:
+    """Keys that the cache keeps for the next token: all, or those that a later query can still see."""
+    limit = chunk if window is None else window
+    return 1.0 * context if limit is None else minimum(context, limit)
 
 
 @operator
@@ -54,7 +88,9 @@ def attention(
     window: Value | None = None,
     *,
     value_dim: Value | None = None,
+    chunk: Value | None = None,
     cached: bool = True,
+    owns_cache: bool = True,
     name: str = "",
 ) -> Op:
     """Fused attention (FlashAttention): scores and probabilities never leave the chip.
@@ -64,7 +100,9 @@ def attention(
     heads, kv_heads  query heads, key-value heads (None: as many)
     head_dim         width of a query/key head; value_dim (None: the same) of a value head
     causal, window   causal mask; sliding window [tokens]
+    chunk            attention inside chunks of this many tokens
     cached           keys and values come from the cache (kind ``kv``), else activations
+    owns_cache       False: the cache belongs to an earlier layer, which also stores it
 
     FLOP = 2 pairs (head_dim + value_dim) per head, pairs exact under the mask [1].
     Special operations: one exponential per pair and head.
@@ -73,16 +111,17 @@ def attention(
     """
     kv_heads = heads if kv_heads is None else kv_heads
     value_dim = head_dim if value_dim is None else value_dim
-    pairs = batch * heads * attended_pairs(query, context, causal=causal, window=window)
+    pairs = batch * heads * attended_pairs(query, context, causal=causal, window=window, chunk=chunk)
     loops = {
         "b": batch, "h": kv_heads, "g": heads / kv_heads, "s": query,
-        "t": visible_keys(query, context, window), "d": head_dim, "e": value_dim,
+        "t": visible_keys(query, context, window, chunk), "d": head_dim, "e": value_dim,
     }
     kind = "kv" if cached else "activation"
+    kept = batch * kv_heads * kept_keys(context, window, chunk)
     tensors = (
         Tensor("Q", ("b", "h", "g", "s", "d")),
-        Tensor("K", ("b", "h", "t", "d"), kind=kind),
-        Tensor("V", ("b", "h", "t", "e"), kind=kind),
+        Tensor("K", ("b", "h", "t", "d"), kind=kind, stored=kept * head_dim, shared=not owns_cache),
+        Tensor("V", ("b", "h", "t", "e"), kind=kind, stored=kept * value_dim, shared=not owns_cache),
         Tensor("O", ("b", "h", "g", "s", "e"), output=True),
     )
     work = (
@@ -102,6 +141,7 @@ def eager_attention(
     kv_heads: Value | None = None,
     head_dim: Value = 128,
     *,
+    value_dim: Value | None = None,
     name: str = "attention",
 ) -> tuple[Op, Op, Op]:
     """Attention as three kernels on the full square: scores, softmax and values pass through memory.
@@ -109,20 +149,20 @@ def eager_attention(
     The score tensor has batch x heads x query x context elements and is written and read twice.
     """
     kv_heads = heads if kv_heads is None else kv_heads
-    loops = {"b": batch, "h": kv_heads, "g": heads / kv_heads, "s": query, "t": context, "d": head_dim}
+    value_dim = head_dim if value_dim is None else value_dim
+    loops = {"b": batch, "h": kv_heads, "g": heads / kv_heads, "s": query, "t": context}
     square = 1.0 * batch * heads * query * context
-    query_axes, key_axes, score_axes = ("b", "h", "g", "s", "d"), ("b", "h", "t", "d"), ("b", "h", "g", "s", "t")
+    query_axes, score_axes = ("b", "h", "g", "s", "d"), ("b", "h", "g", "s", "t")
+    key_axes = ("b", "h", "t", "d")
     scores = Op(
-        "attention_scores", loops,
+        "attention_scores", {**loops, "d": head_dim},
         (Tensor("Q", query_axes), Tensor("K", key_axes, kind="kv"), Tensor("S", score_axes, output=True)),
         (Work("matrix", 2.0 * square * head_dim),), f"{name}_scores",
     )
     probabilities = softmax(batch * heads * query, context, name=f"{name}_softmax")
     values = Op(
-        "attention_values", loops,
+        "attention_values", {**loops, "d": value_dim},
         (Tensor("P", score_axes), Tensor("V", key_axes, kind="kv"), Tensor("O", query_axes, output=True)),
-        (Work("matrix", 2.0 * square * head_dim),), f"{name}_values",
+        (Work("matrix", 2.0 * square * value_dim),), f"{name}_values",
     )
     return scores, probabilities, values
-
-

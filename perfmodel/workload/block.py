@@ -1,0 +1,99 @@
+"""One layer of a language model: norms, token mixers and feed-forward parts around a residual stream."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from perfmodel.algebra import Value
+from perfmodel.ops.core import Op, Tensor
+from perfmodel.ops.elementwise import elementwise, norm
+from perfmodel.spec import block, flag, quantity
+from perfmodel.workload.layers import Attention, Mlp
+from perfmodel.workload.step import Step
+
+NORMS = ("rms", "layer", "none")
+
+
+class Part(Protocol):
+    """A token mixer or a feed-forward part."""
+
+    def ops(self, hidden: Value, step: Step) -> list[Op]:
+        """Ops of the part for a model of width `hidden`."""
+        ...
+
+
+@dataclass(frozen=True)
+class NormRule:
+    """How a model normalises its residual stream."""
+
+    kind: str = "rms"
+    bias: bool = False
+    affine: bool = True
+
+    def ops(self, rows: Value, width: Value, name: str, residual: bool = True) -> list[Op]:
+        """The norm, fused with the residual addition before it; nothing where the model has none."""
+        if self.kind == "none":
+            return []
+        affine, bias = self.affine, self.bias and self.affine
+        return [norm(rows, width, kind=self.kind, residual=residual, bias=bias, affine=affine, name=name)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """`repeat` equal layers: a mixer, a feed-forward part, or both, each with its norm.
+
+    Parts that are absent cost nothing.  Several mixers in one block run on the same input (parallel hybrid).
+    """
+
+    repeat: Value = quantity("count", default=1.0, doc="number of equal layers")
+    copies: Value | None = quantity("count", default=None, doc="stored copies of the weights; absent: each")
+    attention: Attention | None = block(Attention, default=None, doc="attention mixer")
+    mlp: Mlp | None = block(Mlp, default=None, doc="dense feed-forward part")
+    parallel: bool = flag(default=False, doc="mixer and feed-forward read the same residual stream")
+    two_norms: bool = flag(default=False, doc="where parallel: mixer and feed-forward have a norm each")
+    pre_norms: bool = flag(default=True, doc="a norm before each part")
+    post_norms: bool = flag(default=False, doc="a norm after each part, before the residual addition")
+
+    def mixers(self) -> list[Part]:
+        """Token mixers of the layer."""
+        return [part for part in (self.attention,) if part is not None]
+
+    def feed_forward(self) -> list[Part]:
+        """Feed-forward parts of the layer."""
+        return [part for part in (self.mlp,) if part is not None]
+
+    def ops(self, hidden: Value, step: Step, rule: NormRule) -> list[Op]:
+        """Ops of all `repeat` layers."""
+        ops = [op.repeated(self.repeat) for op in self.one(hidden, step, rule)]
+        if self.copies is None:
+            return ops
+        return [_stored_once(op, self.copies / self.repeat) for op in ops]
+
+    def one(self, hidden: Value, step: Step, rule: NormRule) -> list[Op]:
+        """Ops of one layer."""
+        ops: list[Op] = []
+        for stage, parts in (("mixer", self.mixers()), ("mlp", self.feed_forward())):
+            if not parts:
+                continue
+            alone = stage == "mlp" and self.parallel and not self.two_norms
+            if self.pre_norms and not alone:
+                ops += rule.ops(step.tokens, hidden, f"{stage}_norm")
+            for part in parts:
+                ops += part.ops(hidden, step)
+            if self.post_norms:
+                ops += rule.ops(step.tokens, hidden, f"{stage}_post_norm", residual=not self.pre_norms)
+        if rule.kind == "none":
+            ops.append(elementwise(step.tokens * hidden, inputs=2, name="residual"))
+        return ops
+
+
+def _stored_once(op: Op, share: Value) -> Op:
+    """The op with the stored part of its weights scaled: layers that share one copy."""
+
+    def scaled(tensor: Tensor) -> Tensor:
+        if tensor.kind != "weight":
+            return tensor
+        return replace(tensor, stored=tensor.storage(op.loops) * share)
+
+    return replace(op, tensors=tuple(scaled(t) for t in op.tensors))
