@@ -62,7 +62,8 @@ def loads(cls: type[T], content: str, name: str = "<string>", resolve: Resolver 
 def _load(cls: type[T], content: str, name: str, resolve: Resolver | None, faults: Faults) -> T:
     tree = compose(content, name, faults)
     if tree is not None:
-        tree = _over_base(annotate(tree), resolve, faults)
+        annotate(tree)
+        tree = _over_base(tree, resolve, faults)
         built = _Reader(faults, tree).top(cls, tree)
         if not faults.found:
             return built  # type: ignore[no-any-return]
@@ -105,7 +106,8 @@ def _over_base(tree: Node, resolve: Resolver | None, faults: Faults) -> Node:
             base.entries["base"].key, "base", f"{name.text!r} is based on another file itself", allowed
         )
     _check_sources_agree(base, tree, faults)
-    return merge(annotate(base), tree)
+    annotate(base)
+    return merge(base, tree)
 
 
 def _check_sources_agree(base: Node, tree: Node, faults: Faults) -> None:

@@ -6,19 +6,17 @@ the booleans, octals and dates of YAML 1.1 never happen.  Aliases, tags and dupl
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import yaml
-
 from ..errors import Fault
 
-_COMPOSER: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _PLAIN_TAGS = {"tag:yaml.org,2002:str", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}
 _MAX_DEPTH = 60
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Node:
     """A scalar (`text`), mapping (`entries`) or list (`items`), its place and the source it stands under."""
 
@@ -47,7 +45,7 @@ class Node:
         return "an empty value" if self.is_null else repr(self.text)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Entry:
     """One key of a mapping: the key's own place and the value."""
 
@@ -68,16 +66,19 @@ class Faults:
 
 def compose(content: str, name: str, faults: Faults) -> Node | None:
     """Marked tree of a YAML text, or None (with faults) if it is not one readable document."""
+    import yaml  # not needed before the first file is read
+
+    loader: Any = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
     top = Node(name, 1, 1)
     try:
-        too_deep = _too_deep(content)
+        too_deep = _too_deep(yaml.parse(content, Loader=loader))
         if too_deep:
             place = Node(name, too_deep.line + 1, too_deep.column + 1)
             faults.add(
                 place, "", f"nested deeper than {_MAX_DEPTH} levels", "plain nested mappings and lists"
             )
             return None
-        raw = yaml.compose(content, Loader=_COMPOSER)
+        raw = yaml.compose(content, Loader=loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Node(name, mark.line + 1, mark.column + 1) if mark else top
@@ -92,15 +93,15 @@ def compose(content: str, name: str, faults: Faults) -> Node | None:
     return _Builder(name, faults).build(raw, "")
 
 
-def _too_deep(content: str) -> Any:
+def _too_deep(events: Iterable[Any]) -> Any:
     """Mark of the first node below the depth limit: events need no recursion, composing recurses in C."""
     depth = 0
-    for event in yaml.parse(content, Loader=_COMPOSER):
-        if isinstance(event, yaml.CollectionStartEvent):
+    for event in events:
+        if hasattr(event, "flow_style"):
             depth += 1
             if depth > _MAX_DEPTH:
                 return event.start_mark
-        elif isinstance(event, yaml.CollectionEndEvent):
+        elif type(event).__name__ in ("MappingEndEvent", "SequenceEndEvent"):
             depth -= 1
     return None
 
@@ -113,25 +114,27 @@ class _Builder:
         self.seen: set[int] = set()
 
     def build(self, raw: Any, path: str) -> Node:
-        place = Node(self.name, raw.start_mark.line + 1, raw.start_mark.column + 1, path)
+        node = Node(self.name, raw.start_mark.line + 1, raw.start_mark.column + 1, path)
         if id(raw) in self.seen:
-            self.faults.add(place, path, "an alias is used", "plain values; use `base:` to share")
-            return replace(place, text="", plain=True)
+            self.faults.add(node, path, "an alias is used", "plain values; use `base:` to share")
+            node.text, node.plain = "", True
+            return node
         self.seen.add(id(raw))
         if raw.tag not in _PLAIN_TAGS:
-            self.faults.add(place, path, f"the tag {raw.tag!r} is used", "plain values without tags")
-        if isinstance(raw, yaml.MappingNode):
-            return replace(place, entries=self.entries(raw, path))
-        if isinstance(raw, yaml.SequenceNode):
-            children = enumerate(raw.value)
-            return replace(place, items=tuple(self.build(x, join(path, str(i))) for i, x in children))
-        return replace(place, text=raw.value, plain=not raw.style)  # the C composer says ""
+            self.faults.add(node, path, f"the tag {raw.tag!r} is used", "plain values without tags")
+        if raw.id == "mapping":
+            node.entries = self.entries(raw, path)
+        elif raw.id == "sequence":
+            node.items = tuple(self.build(item, join(path, str(i))) for i, item in enumerate(raw.value))
+        else:
+            node.text, node.plain = raw.value, not raw.style  # the C composer's style of plain is ""
+        return node
 
     def entries(self, raw: Any, path: str) -> dict[str, Entry]:
         entries: dict[str, Entry] = {}
         for raw_key, raw_value in raw.value:
             key = Node(self.name, raw_key.start_mark.line + 1, raw_key.start_mark.column + 1)
-            name = raw_key.value if isinstance(raw_key, yaml.ScalarNode) else None
+            name = raw_key.value if raw_key.id == "scalar" else None
             if not name:
                 self.faults.add(key, path, "a key is not a plain name", "a name")
                 continue
@@ -151,29 +154,23 @@ def join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def annotate(node: Node, source: Node | None = None, note: str = "") -> Node:
+def annotate(node: Node, source: Node | None = None, note: str = "") -> None:
     """Push `source:` and `note:` of each block down to everything inside it.
 
     Done file by file before a merge, so that a value keeps the source of the file that states it.
     """
-    if node.entries is not None:
-        own = node.entries.get("source")
-        if own and own.value.text is not None and not own.value.is_null:
-            source = own.value
-        remark = node.entries.get("note")
-        note = remark.value.text if remark and remark.value.text else note
-        entries = {
-            name: Entry(
-                entry.key,
-                entry.value if name in ("source", "sources") else annotate(entry.value, source, note),
-            )
-            for name, entry in node.entries.items()
-        }
-        return replace(node, entries=entries, source=source, note=note)
-    if node.items is not None:
-        items = tuple(annotate(item, source, note) for item in node.items)
-        return replace(node, items=items, source=source, note=note)
-    return replace(node, source=source, note=note)
+    entries = node.entries or {}
+    own, remark = entries.get("source"), entries.get("note")
+    if own and own.value.text is not None and not own.value.is_null:
+        source = own.value
+    if remark and remark.value.text:
+        note = remark.value.text
+    node.source, node.note = source, note
+    for name, entry in entries.items():
+        if name not in ("source", "sources"):
+            annotate(entry.value, source, note)
+    for item in node.items or ():
+        annotate(item, source, note)
 
 
 def merge(base: Node, over: Node) -> Node:

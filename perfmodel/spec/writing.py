@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,9 +28,7 @@ from .fields import (
 from .nodes import join
 
 _SAFE = re.compile(r"[A-Za-z][A-Za-z0-9 _./()+,%*=<>;@-]*[A-Za-z0-9)%]\Z|[A-Za-z]\Z")
-_UNPRINTABLE = re.compile(
-    r"[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
-)
+_UNPRINTABLE = r"[^\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 _WORDS = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 
 
@@ -138,7 +135,7 @@ def scalar(value: Any) -> str:
 
 def quoted(value: str) -> str:
     """A text in double quotes, with escapes for everything that YAML does not take as it is."""
-    return _UNPRINTABLE.sub(lambda hit: f"\\U{ord(hit[0]):08x}", json.dumps(value, ensure_ascii=False))
+    return re.sub(_UNPRINTABLE, lambda hit: f"\\U{ord(hit[0]):08x}", json.dumps(value, ensure_ascii=False))
 
 
 def flow(value: Any) -> str:
@@ -160,6 +157,8 @@ def write_text_atomic(path: str | Path, content: str, overwrite: bool = False) -
         raise ArgumentError("path", str(path), "a file in an existing folder")
     if target.is_dir() or (target.exists() and not overwrite):
         raise ArgumentError("path", str(path), "a file that does not exist yet (or overwrite=True)")
+    import tempfile
+
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
