@@ -138,7 +138,12 @@ def _matches(word: str, choices: Iterable[str], limit: int) -> list[str]:
     by_lower: dict[str, str] = {}
     for choice in choices:
         by_lower.setdefault(choice.lower(), choice)
-    return [by_lower[hit] for hit in difflib.get_close_matches(word.lower(), by_lower, limit, 0.6)]
+    asked = word.lower()
+    close = difflib.get_close_matches(asked, by_lower, limit, 0.6)
+    if len(asked) >= 3:  # "a100" stands for "a100-sxm-80gb", which is too long to look alike
+        longer = [name for name in by_lower if asked in name]
+        close += sorted(longer, key=lambda name: (not name.startswith(asked), len(name)))
+    return [by_lower[name] for name in dict.fromkeys(close)][:limit]
 
 
 def _sentence(message: str, allowed: str, close: str | None) -> str:

@@ -15,7 +15,17 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfmodel.errors import ArgumentError, PerfmodelError, SpecError, UnitError, UnknownNameError
+from perfmodel.errors import (
+    ArgumentError,
+    InfeasibleError,
+    PerfmodelError,
+    PrecisionError,
+    SpecError,
+    UnitError,
+    UnknownNameError,
+    did_you_mean,
+    nearest,
+)
 from perfmodel.spec import (
     FrozenMap,
     Provenance,
@@ -649,6 +659,24 @@ def test_errors_pickle_and_share_one_root(error):
     assert type(again) is type(error) and str(again) == str(error)
     assert isinstance(error, PerfmodelError)
     assert not isinstance(error, (KeyError, ValueError))
+
+
+def test_errors_say_what_is_there_instead():
+    error = PrecisionError("fp8", "a100", ["fp16", "bf16"])
+    assert str(error) == "precision 'fp8' is not available on a100; allowed: fp16, bf16"
+    assert pickle.loads(pickle.dumps(error)).available == ("fp16", "bf16")
+    assert pickle.loads(pickle.dumps(InfeasibleError("12 GB too much", 12e9))).excess == 12e9
+
+
+def test_nearest_names():
+    devices = ["a100-sxm-80gb", "h100-sxm5", "h200-sxm", "mi300x"]
+    assert nearest("a100", devices) == "a100-sxm-80gb"  # the start of a long name
+    assert nearest("H100-SXM", devices) == "h100-sxm5"
+    assert nearest("zzz", devices) is None
+    assert did_you_mean("mi300", devices) == "; did you mean 'mi300x'?"
+    assert did_you_mean("zzz", devices) == "; known: a100-sxm-80gb, h100-sxm5, h200-sxm, mi300x"
+    assert did_you_mean("zzz", []) == ""
+    assert "(30 in all)" in did_you_mean("zzz", [f"name{i}" for i in range(30)])
 
 
 def test_spec_errors_pickle():

@@ -22,6 +22,7 @@ from .fields import (
     Rule,
     Table,
     default_of,
+    has_field,
     provenance,
     rules,
 )
@@ -45,7 +46,8 @@ class _Writer:
         self.obj = obj
         self.places: Mapping[str, Provenance] = provenance(obj)
         used = Counter(entry.source for entry in self.places.values() if entry.source)
-        self.common = used.most_common(1)[0][0] if used else None
+        # a class with a field `source` of its own writes that, not a source for the whole file
+        self.common = used.most_common(1)[0][0] if used and not has_field(type(obj), "source") else None
         listed = getattr(obj, "sources", None)
         self.sources: dict[str, str] = dict(listed) if isinstance(listed, Mapping) else {}
         for entry in self.places.values():
