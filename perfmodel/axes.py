@@ -141,21 +141,34 @@ class Mesh:
         """
         if self.size <= chunk:
             return dict(function(**self.substitute(inputs)))
-        probe = function(**self.substitute(inputs, [slice(0, 2)] * len(self.axes)))
-        full, result = self.shape, {}
-        for name, value in probe.items():
-            depends = np.shape(value) or (1,) * len(full)
-            shape = [n if d > 1 else 1 for n, d in zip(full, depends, strict=True)]
-            result[name] = np.empty(shape, dtype=np.asarray(value).dtype)
+        result: dict[str, Any] = {}
         blocks = list(self._blocks(chunk))
         for done, block in enumerate(blocks):
             for name, value in function(**self.substitute(inputs, block)).items():
-                target = result[name]
-                where = tuple(s if n > 1 else slice(None) for s, n in zip(block, target.shape, strict=True))
-                target[where] = value
+                result[name] = self._place(result.get(name), np.asarray(value), block)
             if progress is not None:
                 progress((done + 1) / len(blocks))
         return result
+
+    def _place(self, target: Any, value: Any, block: Sequence[slice]) -> Any:
+        """Write the value of a block into the array of all blocks, which grows along axes it turns out to need.
+
+        A block of length 1 cannot tell whether the value depends on that axis: it is taken to.
+        """
+        if value.ndim == 0:
+            value = value.reshape((1,) * len(self.axes))
+        single = [s.stop - s.start == 1 or n == 1 for s, n in zip(block, self.shape, strict=True)]
+        shape = tuple(
+            n if v > 1 or one else 1 for n, v, one in zip(self.shape, value.shape, single, strict=True)
+        )
+        if target is None:
+            target = np.empty(shape, dtype=value.dtype)
+        wider = np.broadcast_shapes(target.shape, shape)
+        if target.shape != wider:
+            target = np.broadcast_to(target, wider).copy()
+        where = tuple(s if n > 1 else slice(None) for s, n in zip(block, target.shape, strict=True))
+        target[where] = value
+        return target
 
     def _blocks(self, chunk: int) -> Any:
         """Index blocks: the last axes whole, the first ones cut until a block has at most `chunk` points."""
