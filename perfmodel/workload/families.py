@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,13 @@ from perfmodel.algebra import Value
 from perfmodel.errors import Fault, SpecError
 from perfmodel.spec import block, load, quantity, text
 from perfmodel.workload.decoder import Decoder
+from perfmodel.workload.nets.registry import NETS
 from perfmodel.workload.workload import PLACE, Workload
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorkloadSpec:
-    """A workload file: exactly one family block."""
+class WorkloadHead:
+    """A workload file: exactly one family block beside these fields."""
 
     sources_required = False
 
@@ -24,11 +25,25 @@ class WorkloadSpec:
     title: str = text(default="", doc="full name")
     source: str = text(doc="where the dimensions come from")
     parameters: Value | None = quantity("count", default=None, doc="published or counted parameters, checked")
+    flops: Value | None = quantity(
+        "FLOP", default=None, doc="FLOP of the matrix products of one item at the sizes of the file, checked"
+    )
     decoder: Decoder | None = block(Decoder, default=None, doc="decoder-only language model")
     notes: str = text(default="", doc="what a reader should know")
 
 
-FAMILIES = ("decoder",)
+def _summary(family: type[Any]) -> str:
+    return (family.__doc__ or "").split("\n", 1)[0]
+
+
+FAMILIES = ("decoder", *NETS)
+
+#: the whole file: head and one optional block per network family
+WorkloadSpec: Any = make_dataclass(
+    "WorkloadSpec",
+    [(name, family, block(family, default=None, doc=_summary(family))) for name, family in NETS.items()],
+    bases=(WorkloadHead,), frozen=True, kw_only=True,
+)
 
 
 def load_workload(path: Path) -> Workload:
@@ -37,7 +52,7 @@ def load_workload(path: Path) -> Workload:
     return from_spec(spec, str(path))
 
 
-def from_spec(spec: WorkloadSpec, file: str = "<workload>") -> Workload:
+def from_spec(spec: WorkloadHead, file: str = "<workload>") -> Workload:
     """Workload of a loaded specification."""
     given: list[tuple[str, Any]] = [(f, getattr(spec, f)) for f in FAMILIES if getattr(spec, f) is not None]
     if len(given) != 1:
@@ -45,4 +60,4 @@ def from_spec(spec: WorkloadSpec, file: str = "<workload>") -> Workload:
         raise SpecError([Fault(file, 1, 1, "", f"{len(given)} families given ({found})",
                                "exactly one of " + ", ".join(FAMILIES))])
     family, dims = given[0]
-    return Workload(spec.workload, family, dims, spec.source, spec.parameters)
+    return Workload(spec.workload, family, dims, spec.source, spec.parameters, spec.flops)

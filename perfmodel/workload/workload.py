@@ -32,6 +32,7 @@ class Workload:
     dims: Any
     source: str = ""
     published_parameters: float | None = None
+    published_flops: float | None = None
     transforms: tuple[Transform, ...] = field(default=(), compare=False)
 
     def graph(self, step: Step | None = None, **dims: Any) -> Graph:

@@ -1,0 +1,22 @@
+"""Families of networks that a workload file can name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from perfmodel.workload.nets import classic, efficientnet, mobile, resnet
+
+#: family name in a workload file -> dataclass with a method ``graph(step, name)``
+NETS: dict[str, type[Any]] = {
+    "alexnet": classic.AlexNet,
+    "vgg": classic.VGG,
+    "squeezenet": classic.SqueezeNet,
+    "densenet": classic.DenseNet,
+    "resnet": resnet.ResNet,
+    "regnet": resnet.RegNet,
+    "mobilenet_v1": mobile.MobileNetV1,
+    "mobilenet_v2": mobile.MobileNetV2,
+    "mobilenet_v3": mobile.MobileNetV3,
+    "mnasnet": mobile.MnasNet,
+    "efficientnet": efficientnet.EfficientNet,
+}
