@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Any
 
 from perfmodel import shipped
 from perfmodel.algebra import Value
 from perfmodel.errors import Fault, SpecError
-from perfmodel.spec import block, load, quantity, text
+from perfmodel.spec import FrozenMap, Provenance, block, load, quantity, text
 from perfmodel.workload.decoder import Decoder
 from perfmodel.workload.nets.registry import NETS
 from perfmodel.workload.workload import PLACE, Workload
@@ -30,6 +30,7 @@ class WorkloadHead:
     )
     decoder: Decoder | None = block(Decoder, default=None, doc="decoder-only language model")
     notes: str = text(default="", doc="what a reader should know")
+    provenance: FrozenMap[Provenance] = field(default_factory=FrozenMap, compare=False, repr=False)
 
 
 def _summary(family: type[Any]) -> str:
@@ -60,4 +61,14 @@ def from_spec(spec: WorkloadHead, file: str = "<workload>") -> Workload:
         raise SpecError([Fault(file, 1, 1, "", f"{len(given)} families given ({found})",
                                "exactly one of " + ", ".join(FAMILIES))])
     family, dims = given[0]
+    if hasattr(dims, "check"):
+        dims.check(lambda path: _place(spec, f"{family}.{path}", file))
     return Workload(spec.workload, family, dims, spec.source, spec.parameters, spec.flops)
+
+
+def _place(spec: WorkloadHead, path: str, file: str) -> str:
+    """``file:line`` of the value at a path, or of the first value below it."""
+    for known, entry in spec.provenance.items():
+        if known == path or known.startswith(path + "."):
+            return f"{entry.file}:{entry.line}"
+    return file

@@ -101,3 +101,32 @@ def encoder_layer(
     if layer_scale:
         y = net.scale(y, parameters=x.channels, name="scale2")
     return net.combine(y, x, name="add2")
+
+
+def residual_block(
+    net: Net, x: Feature, out: Value, stride: Value, *, inner: Value, groups: Value = 1, basic: bool = False,
+    act: str = "relu",
+) -> Feature:
+    """ResNet block: two 3x3 convolutions, or 1x1, 3x3, 1x1; a 1x1 shortcut where the shape changes [1].
+
+    [1] He et al., Deep Residual Learning, arXiv:1512.03385.
+    """
+    skip = x
+    if not (equal(stride, 1) and equal(x.channels, out)):
+        skip = net.conv(x, out, 1, stride, act="none", name="shortcut")
+    if basic:
+        y = net.conv(x, out, 3, stride, act=act, name="conv1")
+        y = net.conv(y, out, 3, act="none", name="conv2")
+    else:
+        y = net.conv(x, inner, 1, act=act, name="conv1")
+        y = net.conv(y, inner, 3, stride, groups=groups, act=act, name="conv2")
+        y = net.conv(y, out, 1, act="none", name="conv3")
+    return net.combine(y, skip, act=act)
+
+
+def equal(a: Value, b: Value) -> bool:
+    """True for two plain numbers that are the same; arrays count as different."""
+    try:
+        return bool(float(a) == float(b))
+    except TypeError:
+        return False

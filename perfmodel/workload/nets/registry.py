@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from perfmodel.workload.nets import classic, efficientnet, mobile, resnet
+from perfmodel.workload.nets import classic, efficientnet, mobile, network, resnet, yolo
 
 #: family name in a workload file -> dataclass with a method ``graph(step, name)``
 NETS: dict[str, type[Any]] = {
+    "network": network.Network,
     "alexnet": classic.AlexNet,
     "vgg": classic.VGG,
     "squeezenet": classic.SqueezeNet,
@@ -19,4 +20,5 @@ NETS: dict[str, type[Any]] = {
     "mobilenet_v3": mobile.MobileNetV3,
     "mnasnet": mobile.MnasNet,
     "efficientnet": efficientnet.EfficientNet,
+    "yolo": yolo.Yolo,
 }
