@@ -47,6 +47,7 @@ def zigzag(text: str, op: Op) -> LoopNest:
     """LoopNest of a ZigZag mapping: loops per operand and level, inner to outer, one common order.
 
     Spatial factors are printed rounded down; the true ones (bound / temporal product) may be fractions.
+    The first one lies on the columns, the others on the rows.
     """
     loops, tensors = _ZIGZAG_LOOPS[op.family], _TENSORS[op.family]
     spatial = re.search(r"spatial\[([^\]]*)\]", text)
@@ -69,18 +70,19 @@ def zigzag(text: str, op: Op) -> LoopNest:
             nodes.append(Keep(name, (tensor,)))
         if depth:
             nodes.append(Loop(*order[depth - 1]))
-    for dimension in re.findall(r"([A-Z]+)\d+", spatial.group(1)):
+    for number, dimension in enumerate(re.findall(r"([A-Z]+)\d+", spatial.group(1))):
         loop = loops[dimension]
         times = 1.0
         for name, factor in order:
             times *= factor if name == loop else 1.0
-        nodes.insert(0, Loop(loop, op.loops[loop] / times, "array"))
-    return LoopNest(tuple(nodes), {"array": _PER_PE})
+        nodes.insert(0, Loop(loop, op.loops[loop] / times, "rows" if number else "cols"))
+    return LoopNest(tuple(nodes), {"rows": _PER_PE, "cols": _PER_PE})
 
 
 def accelforge(text: str, op: Op) -> LoopNest:
     """LoopNest of an AccelForge mapping, outer to inner."""
     names = {"DRAM": "dram", "SRAM": "sram", "GLB": "glb", "RFW": "rf_w", "RFO": "rf_o", "RFI": "rf_i"}
+    axes = {"X": "cols", "Y": "rows"}
     tensors = _TENSORS[op.family]
     nodes: list[Loop | Keep] = []
     pattern = r"\[([WIO,]+) in (\w+)\]|(T|S)-(?:([XY])-)?(\w+) in \[0\.\.(\d+)\)"
@@ -88,7 +90,7 @@ def accelforge(text: str, op: Op) -> LoopNest:
         if held:
             nodes.append(Keep(names[level], tuple(tensors[t] for t in held.split(","))))
         else:
-            nodes.append(Loop(loop, float(factor), axis if kind == "S" else None))
+            nodes.append(Loop(loop, float(factor), axes[axis] if kind == "S" else None))
     return LoopNest(tuple(nodes))
 
 

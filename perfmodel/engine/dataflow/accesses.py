@@ -175,15 +175,6 @@ class _Step:
     def _tiles(self, side: tuple[int, str]) -> Value:
         return product(self._count(loop, side, temporal=True) for loop in self.problem.bounds)
 
-    def _partial(self) -> Value:
-        """True where sums go on above the inner level in time, or above the outer one in space."""
-        times: Value = 1.0
-        for i, node in enumerate(self.nest.nodes):
-            if isinstance(node, Loop) and node.name in self.problem.reductions:
-                outside = i < self.inner[0] if node.axis is None else self.nest.encloses(i, *self.outer)
-                times = times * (node.factor if outside else 1.0)
-        return times > 1
-
     def transfer(self) -> Transfer:
         """The traffic of this step."""
         shared = self.conventions.spatial_halo == "shared"
@@ -193,7 +184,8 @@ class _Step:
         tiles = self._tiles(self.outer), self._tiles(self.inner)
         if not self.operand.output:
             return Transfer(*names, outside, inside, 0.0, 0.0, *tiles, partial=False)
-        partial = self._partial()
+        # more than the tensor itself goes up: sums that are still to be added to
+        partial = outside > self.operand.footprint(self.problem.bounds) * (1 + 1e-9)
         if self.conventions.first_accumulation == "read":
             back, received = np.where(partial, outside, 0.0), np.where(partial, inside, 0.0)
         else:

@@ -40,8 +40,8 @@ class Conventions:
                         dropped whenever the loop around its place ends an iteration, so only a place further
                         out keeps it.  Default unchanged: a controller skips a load of what is there.
     halo                ``refetch``: each tile of a sliding window is fetched whole.  ``sliding``: along a
-                        window loop directly above the tile only new positions are fetched.  Default refetch: rotating
-                        addresses are a feature of few buffers (state ``sliding`` for those).
+                        window loop directly above the tile only new positions are fetched.  Default
+                        refetch: rotating addresses are a feature of few buffers (state ``sliding`` there).
     spatial_halo        ``shared``: a word wanted by several neighbours is read once and multicast, also along
                         a diagonal.  ``separate``: overlapping windows of neighbours are read one by one.
                         Default shared, as a word wanted by all of them is multicast too.

@@ -61,7 +61,7 @@ class LoopNest:
     def encloses(self, index: int, position: int, level: str) -> bool:
         """True if the loop at `index` runs outside the tile that `level` keeps at `position`."""
         node = self.nodes[index]
-        if isinstance(node, Loop) and node.axis in self.inner_levels:
+        if isinstance(node, Loop) and node.axis is not None and node.axis in self.inner_levels:
             return level == MAC or level in self.inner_levels[node.axis]
         return index < position
 

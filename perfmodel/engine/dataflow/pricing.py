@@ -1,0 +1,289 @@
+"""Price of a given mapping on an accelerator: bytes, cycles by bottleneck, energy by component, capacity.
+
+Latency ``max(compute, port_1, port_2, ...) + edges`` [cycle], energy ``MACs e_mac + sum bytes e_level``
+(+ hops, static power x time).  Everything may carry a candidate axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from perfmodel.algebra import Value, maximum, product
+from perfmodel.engine.dataflow.accelerator import Accelerator, Axis, Level, Widths
+from perfmodel.engine.dataflow.accesses import Transfer, cycles, transfers
+from perfmodel.engine.dataflow.conventions import DEFAULT, Conventions
+from perfmodel.engine.dataflow.mapping import MAC, Keep, Loop, LoopNest
+from perfmodel.engine.dataflow.problem import Problem
+from perfmodel.errors import ArgumentError, InfeasibleError
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Bytes of one tensor at one level, all instances together."""
+
+    read: Value
+    write: Value
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a mapping costs.
+
+    traffic      (level, tensor) -> bytes read and written, all instances
+    bottlenecks  ``compute``, and one per level port -> cycles if it alone set the pace
+    edges        cycles of fill, drain and exposed loads, added to the largest bottleneck
+    cycles       total [cycle]
+    energy       component -> [J]
+    used         level -> bytes of one instance
+    excess       level -> bytes above its room (<= 0: fits)
+    """
+
+    traffic: Mapping[tuple[str, str], Traffic]
+    bottlenecks: Mapping[str, Value]
+    edges: Value
+    cycles: Value
+    energy: Mapping[str, Value]
+    used: Mapping[str, Value]
+    excess: Mapping[str, Value]
+    utilisation: Value
+
+    @property
+    def total_energy(self) -> Value:
+        """Sum of the components [J]."""
+        return sum(self.energy.values(), 0.0)
+
+    @property
+    def bound(self) -> str:
+        """Name of the largest bottleneck of a single mapping."""
+        return max(self.bottlenecks, key=lambda name: float(np.max(self.bottlenecks[name])))
+
+    @property
+    def feasible(self) -> Value:
+        """True where every level has room."""
+        return np.all(np.broadcast_arrays(*[np.asarray(e) <= 0 for e in self.excess.values()]), axis=0)
+
+
+def price(
+    problem: Problem, accelerator: Accelerator, nest: LoopNest, width: Widths | None = None,
+    conventions: Conventions = DEFAULT,
+) -> Price:
+    """Price of a mapping, feasible or not."""
+    width = width or Widths()
+    nest = LoopNest(nest.nodes, {**accelerator.inner_levels, **nest.inner_levels})
+    _check_places(accelerator, nest)
+    moves = transfers(problem, nest, conventions)
+    traffic = _traffic(problem, accelerator, moves, width, conventions)
+    bottlenecks = {"compute": cycles(problem, nest) / accelerator.rate}
+    for level in accelerator.levels:
+        bottlenecks.update(_ports(problem, level, moves, traffic, nest, width, conventions))
+    edges = _edges(problem, accelerator, nest, width, conventions)
+    edges = edges + _exposed(problem, accelerator, nest, moves, width, conventions)
+    total = maximum(*bottlenecks.values()) + edges
+    used = _used(problem, accelerator, nest, moves, width)
+    return Price(
+        traffic=traffic, bottlenecks=bottlenecks, edges=edges, cycles=total,
+        energy=_energy(problem, accelerator, nest, moves, traffic, total, width, conventions),
+        used=used,
+        excess={name: used[name] - accelerator.level(name).room for name in used},
+        utilisation=problem.macs / (total * accelerator.positions * accelerator.rate),
+    )
+
+
+def require_room(priced: Price) -> None:
+    """Refuse a mapping whose tiles do not fit, naming each level and the bytes too many."""
+    over = {name: float(np.max(value)) for name, value in priced.excess.items() if np.any(value > 0)}
+    if over:
+        text = ", ".join(f"{name} by {excess:.12g} B" for name, excess in over.items())
+        raise InfeasibleError(f"mapping does not fit: {text}", max(over.values()))
+
+
+def _check_places(accelerator: Accelerator, nest: LoopNest) -> None:
+    used: dict[str, Value] = {}
+    for node in nest.nodes:
+        if isinstance(node, Keep):
+            accelerator.level(node.level)
+        elif node.axis is not None:
+            used[node.axis] = used.get(node.axis, 1.0) * node.factor
+    sizes = {axis.name: axis.size for axis in accelerator.axes}
+    for name, positions in used.items():
+        if name not in sizes:
+            raise ArgumentError("axis", name, ", ".join(sizes))
+        if np.any(positions > np.asarray(sizes[name]) * (1 + 1e-9)):
+            over = float(np.max(positions - np.asarray(sizes[name])))
+            raise InfeasibleError(f"mapping does not fit: axis {name} by {over:.12g} positions", over)
+
+
+def _bytes(elements: Value, tiles: Value, bits: Value, level: Level, conventions: Conventions) -> Value:
+    """Bytes of a stream of tiles, each rounded up to whole words if asked for."""
+    if conventions.words == "packed":
+        return elements * bits / 8.0
+    each = np.divide(elements, tiles, out=np.zeros(np.broadcast(elements, tiles).shape), where=tiles > 0)
+    return tiles * np.ceil(each * bits / level.word - 1e-9) * level.word / 8.0
+
+
+def _traffic(
+    problem: Problem, accelerator: Accelerator, moves: Sequence[Transfer], width: Widths,
+    conventions: Conventions,
+) -> dict[tuple[str, str], Traffic]:
+    read: dict[tuple[str, str], Value] = {}
+    write: dict[tuple[str, str], Value] = {}
+
+    def add(table: dict[tuple[str, str], Value], key: tuple[str, str], amount: Value) -> None:
+        table[key] = table.get(key, 0.0) + amount
+
+    for move in moves:
+        role = problem.operand(move.tensor).role
+        up, down = width.of(role, move.partial), width.of(role, True)
+        outer, key = accelerator.level(move.outer), (move.outer, move.tensor)
+        add(read, key, _bytes(move.down, move.down_tiles, down, outer, conventions))
+        add(write, key, _bytes(move.up, move.down_tiles, up, outer, conventions))
+        if move.inner == MAC:
+            continue
+        inner, key = accelerator.level(move.inner), (move.inner, move.tensor)
+        add(write, key, _bytes(move.received, move.received_tiles, down, inner, conventions))
+        leaves = move.sent if conventions.drain_reads == "counted" else 0.0
+        add(read, key, _bytes(leaves, move.received_tiles, up, inner, conventions))
+    for name, elements in problem.extra.items():
+        add(read, (accelerator.levels[0].name, name), elements * width.weight / 8.0)
+    return {key: Traffic(read.get(key, 0.0), write.get(key, 0.0)) for key in {**read, **write}}
+
+
+def _instances(nest: LoopNest, level: str) -> Value:
+    """Instances of a level that hold a tile."""
+    places = (i for i, n in enumerate(nest.nodes) if isinstance(n, Keep) and n.level == level)
+    position = min(places, default=0)
+    return product(
+        node.factor for i, node in enumerate(nest.nodes)
+        if isinstance(node, Loop) and node.axis is not None and nest.encloses(i, position, level)
+    )
+
+
+def _ports(
+    problem: Problem, level: Level, moves: Sequence[Transfer], traffic: Mapping[tuple[str, str], Traffic],
+    nest: LoopNest, width: Widths, conventions: Conventions,
+) -> dict[str, Value]:
+    """Cycles of each port of a level."""
+    own = {tensor: t for (name, tensor), t in traffic.items() if name == level.name}
+    if not own or np.all(np.isinf(level.bandwidth)):
+        return {}
+    lanes = _instances(nest, level.name)
+
+    def time(amount: Value, tensor: str) -> Value:
+        whole = amount / level.bandwidth / lanes
+        if conventions.ports == "fluid":
+            return whole
+        tiles: Value = 0.0
+        for move in moves:
+            if move.tensor == tensor and level.name in (move.outer, move.inner):
+                tiles = tiles + (move.down_tiles if move.outer == level.name else move.received_tiles)
+        tiles = np.maximum(tiles / lanes, 1e-300)
+        return tiles * np.ceil(whole / tiles - 1e-9)
+
+    reads: Value = sum((time(t.read, tensor) for tensor, t in own.items()), 0.0)
+    writes: Value = sum((time(t.write, tensor) for tensor, t in own.items()), 0.0)
+    if level.shared_ports:
+        return {level.name: reads + writes}
+    return {f"{level.name}.read": reads, f"{level.name}.write": writes}
+
+
+def _first(problem: Problem, nest: LoopNest, accelerator: Accelerator, tensor: str, level: str) -> Value:
+    """Elements of a tensor that the array takes in one step below a level."""
+    axes = {axis.name for axis in accelerator.axes if _beneath(accelerator, axis, level)}
+    tile: dict[str, Value] = dict.fromkeys(problem.bounds, 1.0)
+    for node in nest.loops:
+        if node.axis in axes:
+            tile[node.name] = tile[node.name] * node.factor
+    return problem.operand(tensor).footprint(tile)
+
+
+def _beneath(accelerator: Accelerator, axis: Axis, level: str) -> bool:
+    """True if the axis lies inside the level."""
+    names = [item.name for item in accelerator.levels]
+    return names.index(axis.under) >= names.index(level)
+
+
+def _edges(
+    problem: Problem, accelerator: Accelerator, nest: LoopNest, width: Widths, conventions: Conventions
+) -> Value:
+    """Cycles before the first MAC and after the last: the first operands pass every level, results leave."""
+    if conventions.edges == "free":
+        return 0.0
+    total = accelerator.skew
+    for node in nest.nodes:
+        if isinstance(node, Keep):
+            level = accelerator.level(node.level)
+            for tensor in node.tensors:
+                first = _first(problem, nest, accelerator, tensor, node.level)
+                bits = width.of(problem.operand(tensor).role)
+                total = total + first * bits / 8.0 / level.bandwidth
+    return total
+
+
+def _exposed(
+    problem: Problem, accelerator: Accelerator, nest: LoopNest, moves: Sequence[Transfer], width: Widths,
+    conventions: Conventions,
+) -> Value:
+    """Cycles in which the array waits for weights of levels that are not double-buffered."""
+    if conventions.weight_load == "hidden":
+        return 0.0
+    stall: Value = 0.0
+    for move in moves:
+        if move.inner == MAC or problem.operand(move.tensor).role != "weight":
+            continue
+        level = accelerator.level(move.inner)
+        if not level.double_buffered:
+            lanes = _instances(nest, level.name)
+            stall = stall + move.received * width.weight / 8.0 / lanes / level.bandwidth
+    return stall
+
+
+def _used(
+    problem: Problem, accelerator: Accelerator, nest: LoopNest, moves: Sequence[Transfer], width: Widths
+) -> dict[str, Value]:
+    """Bytes of one instance of each level: the tiles of all tensors kept there."""
+    partial = {(move.outer, move.tensor): move.partial for move in moves}
+    used: dict[str, Value] = {}
+    for position, node in enumerate(nest.nodes):
+        if not isinstance(node, Keep) or node.level == accelerator.levels[0].name:
+            continue
+        tile = nest.tile(position, problem.bounds)
+        for tensor in node.tensors:
+            operand = problem.operand(tensor)
+            bits = width.of(operand.role, partial[node.level, tensor])
+            used[node.level] = used.get(node.level, 0.0) + operand.footprint(tile) * bits / 8.0
+    return used
+
+
+def _energy(
+    problem: Problem, accelerator: Accelerator, nest: LoopNest, moves: Sequence[Transfer],
+    traffic: Mapping[tuple[str, str], Traffic], total: Value, width: Widths, conventions: Conventions,
+) -> dict[str, Value]:
+    energy = {"mac": problem.macs * accelerator.mac_energy}
+    for (name, _), amount in traffic.items():
+        level = accelerator.level(name)
+        spent = amount.read * level.read_energy + amount.write * level.write_energy
+        energy[name] = energy.get(name, 0.0) + spent
+    if conventions.hops == "counted":
+        energy["hops"] = _hops(problem, accelerator, nest, moves, width)
+    if np.any(accelerator.static_power):
+        energy["static"] = accelerator.static_power * total / accelerator.clock
+    return energy
+
+
+def _hops(
+    problem: Problem, accelerator: Accelerator, nest: LoopNest, moves: Sequence[Transfer], width: Widths
+) -> Value:
+    """Energy of words that pass along the axes: every word visits the positions in use, one by one."""
+    names = [level.name for level in accelerator.levels] + [MAC]
+    energy: Value = 0.0
+    for move in moves:
+        bits = width.of(problem.operand(move.tensor).role, move.partial)
+        for axis in accelerator.axes:
+            crosses = names.index(move.outer) <= names.index(axis.under) < names.index(move.inner)
+            if crosses and np.any(axis.hop_energy):
+                lanes = product(n.factor for n in nest.loops if n.axis == axis.name)
+                energy = energy + (move.down + move.up) * bits / 8.0 * lanes * axis.hop_energy
+    return energy
