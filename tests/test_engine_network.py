@@ -1,0 +1,76 @@
+"""Networks: counts and prices of published networks, and properties of the formulas."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from perfmodel.engine import network as net
+from perfmodel.hardware.technology import technology
+
+# Zhao et al., ISCA 2025, arXiv:2505.09343, Table 3: endpoints, switches, links, cost [USD], tolerance.
+TABLE = {
+    "fat tree, 2 layers": (net.two_layer_fat_tree(64), 2048, 96, 2048, 9e6, 0.006),
+    "fat tree, 8 planes": (net.multi_plane_fat_tree(64, 8), 16384, 768, 16384, 72e6, 0.006),
+    "fat tree, 3 layers": (net.three_layer_fat_tree(64), 65536, 5120, 131072, 491e6, 0.006),
+    "slim fly": (net.largest_slim_fly(64), 32928, 1568, 32928, 146e6, 0.006),
+    "dragonfly": (net.balanced_dragonfly(64, spare_groups=2), 261632, 16352, 384272, 1522e6, 0.02),
+}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_counts_and_cost_of_published_networks(name: str) -> None:
+    network, endpoints, switches, links, cost, tolerance = TABLE[name]
+    assert (network.endpoints, network.switches, network.links) == (endpoints, switches, links)
+    prices = technology().fabrics["infiniband-ndr"]
+    assert net.network_price(network, prices.switch, prices.link) == pytest.approx(cost, rel=tolerance)
+
+
+def test_partly_filled_trees() -> None:
+    """An et al., SC 2024, arXiv:2408.14158, Table III: 122 and 1320 switches of 40 ports."""
+    zone = net.partial_two_layer(800, 40)
+    assert zone.switches == 800 / 20 + 800 / 40  # 40 leaves + 20 spines
+    assert net.zones(zone, 2, joining_switches=2).switches == 122
+    assert net.partial_three_layer(10560, 40).switches == 1320
+
+
+def test_a_full_tree_is_a_partial_tree() -> None:
+    for radix in (8, 16, 64):
+        full, part = net.two_layer_fat_tree(radix), net.partial_two_layer(radix**2 / 2, radix)
+        assert (part.switches, part.links) == (full.switches, full.links)
+        three = net.three_layer_fat_tree(radix)
+        assert net.partial_three_layer(three.endpoints, radix).switches == three.switches
+
+
+def test_hand_count_of_a_tiny_dragonfly() -> None:
+    tiny = net.dragonfly(routers=2, hosts=1, global_links=1, groups=3)
+    assert tiny.endpoints == 6  # 3 groups * 2 routers * 1 host
+    assert tiny.switches == 6
+    assert tiny.links == 3 * 1 + 3  # one link inside each group, 3 pairs of groups
+
+
+def test_ports_of_a_slim_fly() -> None:
+    """The switches use no more ports than they have: 2 links + endpoints over the number of switches."""
+    for radix in (16, 24, 36, 48, 64):
+        fly = net.largest_slim_fly(radix)
+        assert (2 * fly.links + fly.endpoints) / fly.switches <= radix
+
+
+def test_arrays_answer_many_radices_at_once() -> None:
+    radix = np.array([16.0, 32.0, 64.0])
+    many = net.three_layer_fat_tree(radix)
+    assert many.endpoints.tolist() == [net.three_layer_fat_tree(r).endpoints for r in radix]
+    price = net.network_price(many, 83e3, 504.0)
+    assert np.all(np.diff(price) > 0)
+
+
+def test_symbols_give_the_closed_form() -> None:
+    sympy = pytest.importorskip("sympy")
+    k = sympy.Symbol("k", positive=True)
+    assert sympy.simplify(net.three_layer_fat_tree(k).switches - 5 * k**2 / 4) == 0
+
+
+def test_power_and_latency() -> None:
+    tree = net.two_layer_fat_tree(64)
+    assert net.network_power(tree, 747.0, 10.0) == 96 * 747 + 2 * 2048 * 10
+    assert net.path_latency(tree, 150e-9, 1e-6) == pytest.approx(1e-6 + 3 * 150e-9)
