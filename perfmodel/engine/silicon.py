@@ -197,7 +197,7 @@ def module_price(
 def carbon_per_area(
     energy: Value, intensity: Value, gas: Value, materials: Value, good: Value = 1.0
 ) -> Value:
-    """Carbon of making good silicon by area [kgCO2e/m2]: ``(intensity x energy + gas + materials)/yield`` [3].
+    """Carbon of making good silicon by area [kgCO2e/m2]: (intensity energy + gas + materials) / yield [3].
 
     energy of the fab [J/m2], carbon intensity of its electricity [kgCO2e/J], gas and materials [kgCO2e/m2].
     """
