@@ -294,17 +294,21 @@ class Net:
     def attend(
         self, query: Feature, key: Feature | None = None, *, heads: Value, head_dim: Value,
         value_dim: Value | None = None, groups: Value = 1, operands: tuple[Feature, ...] = (),
-        name: str = "attention",
+        table: Value = 0, name: str = "attention",
     ) -> Feature:
         """Bidirectional attention between projected tensors; the softmax stays on the chip.
 
         key      sequence that is attended to (None: the query's own)
         groups   windows or areas that attend within themselves: batch x groups sequences of 1/groups length
+        table    stored position biases that are added to the scores [elements]
         """
         key = query if key is None else key
         value_dim = head_dim if value_dim is None else value_dim
         op = attention(self.batch * groups, query.positions / groups, key.positions / groups, heads, heads,
                        head_dim, causal=False, value_dim=value_dim, cached=False)
+        if not (isinstance(table, (int, float)) and table == 0):
+            op = replace(op, loops={**op.loops, "bias": table},
+                         tensors=(*op.tensors, Tensor("bias", ("bias",), kind="weight")))
         shape = Feature(heads * value_dim, query.height, query.width)
         return self.push(op, (query, key, *operands), shape, name)
 

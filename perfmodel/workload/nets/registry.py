@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from perfmodel.workload.nets import classic, efficientnet, mobile, network, resnet, yolo
+from perfmodel.workload.nets import (
+    classic,
+    efficientnet,
+    hybrid,
+    inception,
+    mobile,
+    network,
+    resnet,
+    swin,
+    vit,
+    yolo,
+)
 
 #: family name in a workload file -> dataclass with a method ``graph(step, name)``
 NETS: dict[str, type[Any]] = {
@@ -20,5 +31,13 @@ NETS: dict[str, type[Any]] = {
     "mobilenet_v3": mobile.MobileNetV3,
     "mnasnet": mobile.MnasNet,
     "efficientnet": efficientnet.EfficientNet,
+    "googlenet": inception.GoogLeNet,
+    "inception_v3": inception.InceptionV3,
+    "shufflenet_v2": inception.ShuffleNetV2,
+    "vit": vit.ViT,
+    "mixer": vit.Mixer,
+    "swin": swin.Swin,
+    "levit": hybrid.LeViT,
+    "convnext": hybrid.ConvNeXt,
     "yolo": yolo.Yolo,
 }

@@ -187,16 +187,17 @@ def _v10(s: Stack) -> list[Feature]:
 
 
 def _v11(s: Stack) -> list[Feature]:
-    s.conv(64).conv(128).c3k2(256, 2, False, 0.25)
-    s.conv(256).c3k2(512, 2, False, 0.25).conv(512).c3k2(512, 2, True).conv(1024).c3k2(1024, 2, True).sppf(1024).psa(2).up().cat(6).c3k2(512, 2, False)
-    s.up().cat(4).c3k2(256, 2, False).conv(256).cat(13).c3k2(512, 2, False)
-    s.conv(512).cat(10).c3k2(1024, 2, True)
+    s.conv(64).conv(128).c3k2(256, 2, False, 0.25).conv(256).c3k2(512, 2, False, 0.25)
+    s.conv(512).c3k2(512, 2, True).conv(1024).c3k2(1024, 2, True).sppf(1024).psa(2)
+    s.up().cat(6).c3k2(512, 2, False).up().cat(4).c3k2(256, 2, False)
+    s.conv(256).cat(13).c3k2(512, 2, False).conv(512).cat(10).c3k2(1024, 2, True)
     return s.at(16, 19, 22)
 
 
 def _v12(s: Stack) -> list[Feature]:
-    s.conv(64).conv(128).c3k2(256, 2, False, 0.25)
-    s.conv(256).c3k2(512, 2, False, 0.25).conv(512).area(512, 4, 4).conv(1024).area(1024, 4, 1).up().cat(6).area(512, 2, 0).up().cat(4).area(256, 2, 0)
+    s.conv(64).conv(128).c3k2(256, 2, False, 0.25).conv(256).c3k2(512, 2, False, 0.25)
+    s.conv(512).area(512, 4, 4).conv(1024).area(1024, 4, 1)
+    s.up().cat(6).area(512, 2, 0).up().cat(4).area(256, 2, 0)
     s.conv(256).cat(11).area(512, 2, 0).conv(512).cat(8).c3k2(1024, 2, True)
     return s.at(14, 17, 20)
 

@@ -1,6 +1,6 @@
 """Blocks of the YOLO family; every convolution carries batch norm and, unless said, SiLU.
 
-References: [1] ultralytics models v5, v8, v10, v11, doi:10.5281/zenodo.3908559 (v5) and arXiv:2408.15857 (v8);
+References: [1] ultralytics models v5, v8, v10, v11, doi:10.5281/zenodo.3908559 and arXiv:2408.15857;
 [2] Wang et al., YOLOv10, arXiv:2405.14458; [3] Tian et al., YOLOv12, arXiv:2502.12524.
 """
 
