@@ -100,7 +100,8 @@ def fit(features: Any, times: Any, prior: Prior | None = None) -> FewShot:
         raise ArgumentError("times", float(np.min(y)), "finite times above 0")
     known = flat_prior(x) if prior is None else prior
     expected = x @ known.mean
-    scale = float(np.median(y) if prior is None else np.median(y / np.maximum(expected, 1e-9 + 0.1 * np.median(expected))))
+    floor = 1e-9 + 0.1 * np.median(expected)  # a network that should take no time says nothing of the scale
+    scale = float(np.median(y) if prior is None else np.median(y / np.maximum(expected, floor)))
     target = y / scale
     noise = (known.noise * np.maximum(target, 0.2)) ** 2
     gain = np.linalg.solve(x @ known.covariance @ x.T + np.diag(noise), x @ known.covariance).T
