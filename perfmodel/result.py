@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from perfmodel.arguments import choice
 from perfmodel.axes import NamedArray
 from perfmodel.errors import ArgumentError, UnknownNameError
 
@@ -22,6 +23,11 @@ UNITS: Mapping[str, str] = MappingProxyType({
     "kv_cache": "B", "state": "B", "activations": "B", "energy_per_token": "J/token", "energy": "J", "power": "W",
     "mfu": "1", "mbu": "1", "flops": "FLOP", "bytes": "B", "intensity": "FLOP/B", "request_rate": "1/s",
     "inference_rate": "1/s", "step_time": "s", "cost_per_token": "USD/token", "feasible": "1",
+})
+
+#: units that differ from UNITS in some scenarios: metric -> scenario -> unit
+UNITS_IN: Mapping[str, Mapping[str, str]] = MappingProxyType({
+    "throughput": {"forward": "1/s", "kernel": "1/s", "collective": "B/s"},
 })
 
 
@@ -100,19 +106,22 @@ class Result:
 
     def unit(self, metric: str) -> str:
         """Unit of a metric."""
-        return UNITS.get(metric, "1")
+        return UNITS_IN.get(metric, {}).get(self.scenario, UNITS.get(metric, "1"))
 
-    def point(self, **at: float) -> dict[str, float]:
+    def point(self, **at: Any) -> dict[str, Any]:
         """Values of the axes at a point: those given, the first value elsewhere.
 
         Raises UnknownNameError for an axis that does not exist, ArgumentError for a value not on the axis.
         """
-        chosen = {}
+        chosen: dict[str, Any] = {}
         for name in at:
             if name not in self.axes:
                 raise UnknownNameError("axis", name, self.axes)
         for name, values in self.axes.items():
             value = at.get(name, values[0])
+            if isinstance(values[0], str):
+                chosen[name] = choice(name, value, values)
+                continue
             if not np.any(np.isclose(values, value)):
                 raise ArgumentError(name, value, "one of " + ", ".join(f"{v:g}" for v in values[:20]))
             chosen[name] = float(values[np.argmin(np.abs(np.asarray(values) - value))])

@@ -35,6 +35,19 @@ def paths(obj: Any) -> tuple[str, ...]:
     return tuple(_leaves(obj, ""))
 
 
+def rule_at(obj: Any, path: str) -> Rule | None:
+    """Rule of the value at a path: its unit, range or choices; None where nothing is declared."""
+    get_path(obj, path)
+    value, rule = obj, None
+    for part in path.split("."):
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            rule = rules(type(value)).get(part)
+        else:
+            rule = rule.of if isinstance(rule, (Table, Many)) else None
+        value = _child(value, part, part, 0, value)
+    return rule
+
+
 def replace_path(obj: T, path: str, value: Any) -> T:
     """A copy of `obj` with the value at `path` replaced.
 

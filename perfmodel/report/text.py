@@ -1,0 +1,249 @@
+"""Results in words: the summary of a REPL, the explanation, and the page of a notebook."""
+
+from __future__ import annotations
+
+import html as escaping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from perfmodel.report.tables import bound_of, interval_metrics
+from perfmodel.table import scalar, show
+
+if TYPE_CHECKING:
+    from perfmodel.engine.roofline import OpCost
+    from perfmodel.result import Result
+
+#: what a reader wants first, in this order, and what each is called
+HEADLINES: Mapping[str, str] = {
+    "ttft": "time to first token",
+    "tpot": "time per output token",
+    "step_time": "time of one step",
+    "latency": "latency",
+    "throughput": "throughput",
+    "goodput": "goodput",
+    "mfu": "model FLOP utilisation",
+    "mbu": "memory bandwidth utilisation",
+    "memory": "memory per device",
+    "energy_per_token": "energy per token",
+    "energy": "energy",
+    "power": "power, all devices",
+    "cost_per_token": "cost per token",
+    "flops": "operations",
+    "bytes": "memory traffic",
+    "intensity": "operational intensity",
+}
+
+_BOUND_WORDS = {
+    "compute": "arithmetic",
+    "memory": "memory bandwidth",
+    "links": "the links between devices",
+    "overhead": "kernel launches and message latency",
+}
+
+
+def title(result: Result) -> str:
+    """The question in one line."""
+    parts = []
+    for name, value in result.inputs.items():
+        if (
+            name in ("system", "workload", "attention", "logits", "reserve")
+            or value is None
+            or name in result.axes
+        ):
+            continue
+        text = getattr(value, "name", value) if not isinstance(value, float) else f"{value:g}"
+        if (name, text) not in (("tp", "1"), ("pp", "1"), ("query", "1")):
+            parts.append(f"{name} {text}")
+    workload = getattr(result.inputs.get("workload"), "name", "")
+    where = f" on {result.system.name}" if result.system is not None else ""
+    asked = f"{result.scenario} of {workload}" if workload else result.scenario
+    return f"{asked}{where}" + (f": {', '.join(parts)}" if parts else "")
+
+
+def headline_rows(result: Result) -> list[tuple[str, str, str]]:
+    """(label, value, interval) of the headline metrics of one point."""
+    low, high = (result.low, result.high) if result.band is not None else (None, None)
+    spread = interval_metrics(result)
+    rows = []
+    for metric, label in HEADLINES.items():
+        if metric not in result.metrics:
+            continue
+        value = getattr(result, metric)
+        unit = "%" if metric in ("mfu", "mbu") else result.unit(metric)
+        interval = ""
+        if low is not None and high is not None and metric in spread and np.isfinite(value):
+            ends = sorted((getattr(low, metric), getattr(high, metric)))
+            interval = " .. ".join(show(end, unit) for end in ends)
+        if np.isfinite(value):
+            rows.append((label, show(value, unit), interval))
+    return rows
+
+
+def bound_text(result: Result) -> str:
+    """What bounds the result, in a phrase."""
+    if "bound" not in result.metrics or result.axes:
+        return ""
+    phases = [m for m in ("prefill_bound", "decode_bound") if m in result.metrics]
+    if phases:
+        return ", ".join(f"{m.removesuffix('_bound')} by {_BOUND_WORDS[getattr(result, m)]}" for m in phases)
+    return "by " + _BOUND_WORDS.get(str(result.bound), str(result.bound))
+
+
+def summary(result: Result) -> str:
+    """Headline metrics with SI units, interval, bound and fidelity."""
+    if result.axes:
+        return _sweep_summary(result)
+    rows = headline_rows(result)
+    wide = max((len(label) for label, _, _ in rows), default=0)
+    lines = [title(result)]
+    for label, value, interval in rows:
+        lines.append(f"  {label:<{wide}}  {value:>14}" + (f"   {interval}" if interval else ""))
+    if bound := bound_text(result):
+        lines.append(f"  bound: {bound}")
+    lines.append(f"  fidelity: {result.fidelity}{fidelity_note(result)}")
+    return "\n".join(lines)
+
+
+def fidelity_note(result: Result) -> str:
+    """What the interval means."""
+    if result.fidelity == "calibrated":
+        return " (corrected by measurements)"
+    if result.fidelity == "roofline" and result.band is not None:
+        return " (best case; the interval reaches to a cautious, uncalibrated estimate)"
+    return " (not calibrated)" if result.band is not None else ""
+
+
+def _sweep_summary(result: Result) -> str:
+    size = int(np.prod(result.shape))
+    lines = [f"{title(result)}", f"  {size:,} points: " + " x ".join(_axis_words(result))]
+    for metric, label in HEADLINES.items():
+        if metric not in result.data:
+            continue
+        values = np.asarray(getattr(result, metric))
+        if np.any(np.isfinite(values)):
+            unit = result.unit(metric)
+            lines.append(f"  {label}: {show(np.nanmin(values), unit)} .. {show(np.nanmax(values), unit)}")
+    if "feasible" in result.data:
+        lines.append(f"  feasible: {int(np.sum(np.asarray(result.feasible)))} of {size:,}")
+    lines.append(f"  fidelity: {result.fidelity}")
+    return "\n".join(lines)
+
+
+def _axis_words(result: Result) -> list[str]:
+    words = []
+    for name, values in result.axes.items():
+        if len(values) <= 6:
+            inside = ", ".join(v if isinstance(v, str) else f"{v:g}" for v in values)
+        else:
+            inside = (
+                f"{values[0]:g} .. {values[-1]:g}, {len(values)} values"
+                if not isinstance(values[0], str)
+                else (f"{values[0]} .. {values[-1]}, {len(values)} values")
+            )
+        words.append(f"{name} [{inside}]")
+    return words
+
+
+# --- explanation ------------------------------------------------------------------------------------
+
+
+def explain(result: Result, at: Mapping[str, Any]) -> str:
+    """What bounds each phase, which ops take the time, and what would help most."""
+    point = result.point(**at)
+    lines = [title(result)]
+    if point:
+        lines[0] += " at " + ", ".join(
+            f"{k} {v if isinstance(v, str) else f'{v:g}'}" for k, v in point.items()
+        )
+    for phase, costs in result.costs(**at).items():
+        lines += phase_lines(result, phase, costs)
+    lines += help_lines(result, point)
+    return "\n".join(lines)
+
+
+def phase_lines(result: Result, phase: str, costs: Sequence[OpCost], top: int = 3) -> list[str]:
+    """Sentences about one phase."""
+    whole = sum(scalar(c.time) for c in costs)
+    if not whole:
+        return [f"{phase}: nothing to do"]
+    by_bound: dict[str, float] = {}
+    for cost in costs:
+        busy, serial = scalar(cost.busy_time), scalar(cost.serial_time)
+        by_bound["overhead"] = by_bound.get("overhead", 0.0) + serial
+        if cost.parts:
+            longest = max(cost.parts, key=lambda r: scalar(cost.parts[r]))
+            by_bound[longest] = by_bound.get(longest, 0.0) + busy
+    ranked = sorted(by_bound.items(), key=lambda item: -item[1])
+    shares = ", ".join(f"{resource_words(r)} {100 * t / whole:.0f} %" for r, t in ranked if t > 0.005 * whole)
+    ops = sorted(costs, key=lambda c: -scalar(c.time))[:top]
+    named = ", ".join(
+        f"{c.op.name or c.op.family} {100 * scalar(c.time) / whole:.0f} % ({resource_words(bound_of(c))})"
+        for c in ops
+    )
+    return [
+        f"{phase}: one pass takes {show(whole, 's')}, bound by {resource_words(ranked[0][0])} ({shares}).",
+        f"  Most time: {named}.",
+    ]
+
+
+def resource_words(resource: str) -> str:
+    """A resource path in words: ``memory.hbm`` -> ``hbm bandwidth``."""
+    kind, _, rest = resource.partition(".")
+    if kind == "compute":
+        unit, _, key = rest.partition(".")
+        return f"{key} {unit} units"
+    if kind == "memory":
+        return f"{rest} bandwidth"
+    if kind == "links":
+        return f"{rest} bandwidth"
+    return "launches and latency" if kind == "overhead" else resource
+
+
+def help_lines(result: Result, point: Mapping[str, Any], top: int = 3) -> list[str]:
+    """The hardware numbers that the main metrics depend on most."""
+    from perfmodel.explore.again import SCENARIOS
+    from perfmodel.explore.sensitivity import at_point, sensitivity
+
+    metrics = [m for m in ("ttft", "tpot", "latency") if m in result.metrics]
+    if "ttft" in metrics and "latency" in metrics:
+        metrics.remove("latency")
+    if result.scenario not in SCENARIOS:
+        return []
+    one = at_point(result, point)
+    lines = []
+    for metric in metrics:
+        table = sensitivity(one, metric)
+        helps = [(row["field"], row["sensitivity"]) for row in table if abs(row["sensitivity"]) > 0.01][:top]
+        if helps:
+            what = "; ".join(_what_if(metric, field, slope) for field, slope in helps)
+            lines.append(f"What would help {metric}: {what}.")
+    return lines
+
+
+def _what_if(metric: str, field: str, slope: float) -> str:
+    """Change of the field by 10 % in the direction that makes the metric smaller."""
+    sign, factor = ("-", 0.9) if slope > 0 else ("+", 1.1)
+    return f"{field} {sign}10 % -> {metric} {_percent(factor**slope - 1)}"
+
+
+def _percent(change: float) -> str:
+    return f"{100 * change:+.1f} %"
+
+
+def html(result: Result) -> str:
+    """Notebook display: the headline metrics as a table."""
+    if result.axes:
+        return f"<pre>{escaping.escape(summary(result))}</pre>"
+    rows = "".join(
+        f"<tr><td>{escaping.escape(label)}</td><td style='text-align:right'>{escaping.escape(value)}</td>"
+        f"<td>{escaping.escape(interval)}</td></tr>"
+        for label, value, interval in headline_rows(result)
+    )
+    bound = bound_text(result)
+    foot = f"fidelity: {result.fidelity}{fidelity_note(result)}" + (f"; bound: {bound}" if bound else "")
+    return (
+        f"<b>{escaping.escape(title(result))}</b><table><tr><th></th><th>value</th><th>interval</th></tr>{rows}</table>"
+        f"<small>{escaping.escape(foot)}</small>"
+    )
