@@ -95,6 +95,16 @@ class Net:
         finally:
             self._prefix, self._times = prefix, times
 
+    @contextmanager
+    def samples(self, number: Value) -> Iterator[None]:
+        """Inside, every item of the batch counts `number` times (regions of an image, points of a ray)."""
+        batch = self.batch
+        self.batch = batch * number
+        try:
+            yield
+        finally:
+            self.batch = batch
+
     def push(self, op: Op, sources: tuple[Feature, ...], shape: Feature, name: str) -> Feature:
         """Append an op that reads `sources` and makes `shape`."""
         full = self._prefix + name

@@ -28,7 +28,8 @@ class LeViT(Classifier):
         act = "hardswish"
         for index, divisor in enumerate((8, 4, 2, 1)):
             last = divisor == 1
-            x = net.conv(x, self.hidden[0] / divisor, 3, 2, act="none" if last else act, name=f"stem{index + 1}")
+            x = net.conv(x, self.hidden[0] / divisor, 3, 2, act="none" if last else act,
+                         name=f"stem{index + 1}")
         for index, depth in enumerate(self.layers):
             with net.scope(f"stage{index + 1}"):
                 if index:

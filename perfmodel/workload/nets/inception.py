@@ -116,8 +116,8 @@ class InceptionV3(Classifier):
             return net.concat(
                 net.conv(x, 192, 1, name="one"),
                 self.chain(net, x, [(inner, 1), (inner, row), (192, column)], "seven"),
-                self.chain(net, x, [(inner, 1), (inner, column), (inner, row), (inner, column), (192, row)],
-                           "double"),
+                self.chain(net, x, [(inner, 1), (inner, column), (inner, row), (inner, column),
+                                    (192, row)], "double"),
                 net.conv(net.pool(x, 3, 1), 192, 1, name="project"),
             )
 
@@ -125,12 +125,14 @@ class InceptionV3(Classifier):
         """Module E: 3x3 split into 1x3 and 3x1 side by side."""
         with net.scope(name):
             three = net.conv(x, 384, 1, name="three")
+            columns = (3, 1)
             double = self.chain(net, x, [(448, 1), (384, 3)], "double")
             return net.concat(
                 net.conv(x, 320, 1, name="one"),
-                net.conv(three, 384, (1, 3), name="three_row"), net.conv(three, 384, (3, 1), name="three_column"),
+                net.conv(three, 384, (1, 3), name="three_row"),
+                net.conv(three, 384, columns, name="three_column"),
                 net.conv(double, 384, (1, 3), name="double_row"),
-                net.conv(double, 384, (3, 1), name="double_column"),
+                net.conv(double, 384, columns, name="double_column"),
                 net.conv(net.pool(x, 3, 1), 192, 1, name="project"),
             )
 
@@ -140,7 +142,7 @@ class ShuffleNetV2(Classifier):
     """ShuffleNet V2, arXiv:1807.11164."""
 
     hidden: tuple[Value, ...] = numbers(
-        "count", default=(24.0, 116.0, 232.0, 464.0, 1024.0), doc="width of the stem, three stages and the last"
+        "count", default=(24.0, 116.0, 232.0, 464.0, 1024.0), doc="width of stem, three stages and last"
     )
     layers: tuple[Value, ...] = numbers("count", default=(4.0, 8.0, 4.0), doc="blocks per stage")
 

@@ -44,17 +44,15 @@ class ResNet(Classifier):
         x = self.trunk(net, x)[-1]
         net.linear(net.global_pool(x), self.classes, name="head")
 
-    def trunk(self, net: Net, x: Feature) -> list[Feature]:
+    def trunk(self, net: Net, x: Feature, strides: tuple[int, ...] = (1, 2, 2, 2)) -> list[Feature]:
         """Stem and stages; the output of each stage."""
-        layers, bottleneck = self.plan()
         if self.stem == "imagenet":
             x = net.pool(net.conv(x, 64, 7, 2, name="stem"), 3, 2, padding=1, name="stem_pool")
         else:
             x = net.conv(x, 64, 3, name="stem")
         outputs = []
-        for index, depth in enumerate(layers):
-            block = partial(self.deep if bottleneck else self.basic, net, 64.0 * 2**index, min(index + 1, 2))
-            x = stage(net, x, depth, block, f"stage{index + 1}")
+        for index in range(min(len(self.plan()[0]), len(strides))):
+            x = self.stage(net, x, index, strides[index])
             outputs.append(x)
         return outputs
 
@@ -63,6 +61,12 @@ class ResNet(Classifier):
         if self.layers is not None:
             return self.layers, self.bottleneck
         return DEPTHS[int(self.depth)]
+
+    def stage(self, net: Net, x: Feature, index: int, stride: int) -> Feature:
+        """One stage on its own, e.g. on the regions of a two-stage detector."""
+        layers, bottleneck = self.plan()
+        block = partial(self.deep if bottleneck else self.basic, net, 64.0 * 2**index, stride)
+        return stage(net, x, layers[index], block, f"stage{index + 1}")
 
     def basic(self, net: Net, planes: Value, stride: int, x: Feature, first: bool) -> Feature:
         """Two 3x3 convolutions."""

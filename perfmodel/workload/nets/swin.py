@@ -70,10 +70,10 @@ class Swin(Classifier):
         table = offsets * heads
         operands: tuple[Feature, ...] = ()
         if self.second:
-            batch, net.batch = net.batch, 1
-            bias = net.linear(Feature(2, offsets), 512, act="relu", name="bias1")
-            operands = (net.linear(bias, heads, bias=False, act="sigmoid", name="bias2"),)
-            net.batch, table = batch, heads
+            with net.samples(1 / net.batch):  # the same for all images
+                bias = net.linear(Feature(2, offsets), 512, act="relu", name="bias1")
+                operands = (net.linear(bias, heads, bias=False, act="sigmoid", name="bias2"),)
+            table = heads
         y = net.attend(y, heads=heads, head_dim=x.channels / heads, groups=rows * columns, table=table,
                        operands=operands)
         y = net.linear(y, x.channels, name="attention_out")

@@ -45,8 +45,8 @@ class ViT(Classifier):
 
     def encode(self, net: Net, x: Feature) -> Feature:
         """Patches and encoder; all tokens after the last norm."""
-        x = net.conv(x, self.hidden, self.patch, self.patch, padding="valid", norm=False, bias=self.patch_bias,
-                     act="none", name="patches").tokens()
+        x = net.conv(x, self.hidden, self.patch, self.patch, padding="valid", norm=False, act="none",
+                     bias=self.patch_bias, name="patches").tokens()
         length = x.height + self.tokens
         x = Feature(self.hidden, length, 1.0, x.producers)
         x = net.table(x, (length + self.tokens) * self.hidden, name="positions")
