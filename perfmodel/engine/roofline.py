@@ -76,8 +76,8 @@ class OpCost:
 
 def compute_format(op: Op, precision: Precision) -> Format:
     """Format in which the op computes: its widest input operand."""
-    inputs = [t.kind for t in op.tensors if not t.output and t.kind not in ("index", "state")]
-    candidates = [precision.format(kind) for kind in inputs] or [precision.format("activation")]
+    inputs = [t for t in op.tensors if not t.output and t.kind not in ("index", "state")]
+    candidates = [precision.of(tensor) for tensor in inputs] or [precision.format("activation")]
     return max(candidates, key=lambda f: f.bits)
 
 
@@ -111,7 +111,7 @@ def moved_bytes(op: Op, precision: Precision) -> Value:
     """Compulsory bytes of one repetition [B]."""
     moved: Value = 0.0
     for tensor in op.tensors:
-        moved = moved + tensor.footprint(op.loops) * precision.bytes(tensor.kind)
+        moved = moved + tensor.footprint(op.loops) * precision.of(tensor).bytes
     return moved
 
 

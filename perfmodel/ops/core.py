@@ -54,6 +54,8 @@ class Tensor:
             of which a few rows are read, experts of which some are touched)
     shared  storage is counted by another op (tied embeddings)
     touched fraction of the footprint that is really accessed (sparsity)
+    role    what a weight is (expert, embedding, head), where a precision policy may treat it apart
+    format  number format of this tensor whatever the policy says; empty: the policy decides
     """
 
     name: str
@@ -63,6 +65,8 @@ class Tensor:
     stored: Value | None = None
     shared: bool = False
     touched: Value = 1.0
+    role: str = ""
+    format: str = ""
 
     def footprint(self, loops: Mapping[str, Value]) -> Value:
         """Distinct elements addressed under the loop bounds [elements]."""

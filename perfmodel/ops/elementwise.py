@@ -84,7 +84,9 @@ def embedding(tokens: Value, vocabulary: Value, width: Value, *, shared: bool = 
     """
     tensors = (
         Tensor("index", ("t",), kind="index"),
-        Tensor("table", ("t", "d"), kind="weight", stored=1.0 * vocabulary * width, shared=shared),
+        Tensor(
+            "table", ("t", "d"), kind="weight", stored=1.0 * vocabulary * width, shared=shared, role="embedding"
+        ),
         Tensor("y", ("t", "d"), output=True),
     )
     return Op("embedding", {"t": tokens, "d": width}, tensors, (), name)

@@ -18,6 +18,7 @@ def matmul(
     bias: bool = False,
     shared: bool = False,
     out_kind: str = "activation",
+    role: str = "",
     name: str = "",
 ) -> Op:
     """Dense product ``C[b,m,n] = A[b,m,k] B[b,n,k] (+ bias[n])``.
@@ -26,13 +27,14 @@ def matmul(
     weight          B is a stored weight (else an activation)
     bias            add a stored vector of n elements
     shared          the storage of B is counted by another op (tied embeddings)
+    role            what the weight is (head), where a precision policy treats it apart
 
     FLOP = 2 b m n k; compulsory traffic = b m k + b n k + b m n (+ n) elements.
     """
     b_kind = "weight" if weight else "activation"
     tensors = [
         Tensor("A", ("b", "m", "k")),
-        Tensor("B", ("b", "n", "k"), kind=b_kind, shared=shared),
+        Tensor("B", ("b", "n", "k"), kind=b_kind, shared=shared, role=role),
         Tensor("C", ("b", "m", "n"), kind=out_kind, output=True),
     ]
     if bias:
@@ -62,7 +64,7 @@ def grouped_matmul(
     stored = None if stored_experts is None else stored_experts * n * k
     tensors = (
         Tensor("A", ("e", "m", "k")),
-        Tensor("B", ("e", "n", "k"), kind="weight", stored=stored),
+        Tensor("B", ("e", "n", "k"), kind="weight", stored=stored, role="expert"),
         Tensor("C", ("e", "m", "n"), output=True),
     )
     loops = {"e": experts, "m": tokens_per_expert, "n": n, "k": k}

@@ -9,7 +9,22 @@ from perfmodel.algebra import Value
 from perfmodel.ops.core import Op, Tensor
 from perfmodel.ops.elementwise import elementwise, norm
 from perfmodel.spec import block, flag, quantity
-from perfmodel.workload.layers import Attention, Mlp
+from perfmodel.workload.layers import (
+    Attention,
+    ChannelMix,
+    ExpertAttention,
+    GatedDelta,
+    KimiDelta,
+    LinearAttention,
+    Mamba,
+    Mamba2,
+    Mla,
+    Mlp,
+    Moe,
+    Rglru,
+    ShortConv,
+    TimeMix,
+)
 from perfmodel.workload.step import Step
 
 NORMS = ("rms", "layer", "none")
@@ -48,20 +63,39 @@ class Block:
 
     repeat: Value = quantity("count", default=1.0, doc="number of equal layers")
     copies: Value | None = quantity("count", default=None, doc="stored copies of the weights; absent: each")
-    attention: Attention | None = block(Attention, default=None, doc="attention mixer")
+    attention: Attention | None = block(Attention, default=None, doc="attention")
+    expert_attention: ExpertAttention | None = block(
+        ExpertAttention, default=None, doc="mixture of attention heads"
+    )
+    mla: Mla | None = block(Mla, default=None, doc="latent attention")
+    mamba: Mamba | None = block(Mamba, default=None, doc="Mamba-1 mixer")
+    mamba2: Mamba2 | None = block(Mamba2, default=None, doc="Mamba-2 mixer")
+    gated_delta: GatedDelta | None = block(GatedDelta, default=None, doc="gated delta network")
+    kimi_delta: KimiDelta | None = block(KimiDelta, default=None, doc="Kimi delta attention")
+    linear_attention: LinearAttention | None = block(LinearAttention, default=None, doc="linear attention")
+    short_conv: ShortConv | None = block(ShortConv, default=None, doc="gated short convolution")
+    rglru: Rglru | None = block(Rglru, default=None, doc="gated linear recurrence of Griffin")
+    time_mix: TimeMix | None = block(TimeMix, default=None, doc="token mixer of RWKV-4")
     mlp: Mlp | None = block(Mlp, default=None, doc="dense feed-forward part")
+    moe: Moe | None = block(Moe, default=None, doc="mixture of experts")
+    channel_mix: ChannelMix | None = block(ChannelMix, default=None, doc="feed-forward part of RWKV-4")
     parallel: bool = flag(default=False, doc="mixer and feed-forward read the same residual stream")
     two_norms: bool = flag(default=False, doc="where parallel: mixer and feed-forward have a norm each")
     pre_norms: bool = flag(default=True, doc="a norm before each part")
+    extra_norms: Value | None = quantity("count", default=None, doc="further norms of the model width")
     post_norms: bool = flag(default=False, doc="a norm after each part, before the residual addition")
 
     def mixers(self) -> list[Part]:
         """Token mixers of the layer."""
-        return [part for part in (self.attention,) if part is not None]
+        parts = (
+            self.attention, self.expert_attention, self.mla, self.mamba, self.mamba2, self.gated_delta, self.kimi_delta,
+            self.linear_attention, self.short_conv, self.rglru, self.time_mix,
+        )
+        return [part for part in parts if part is not None]
 
     def feed_forward(self) -> list[Part]:
         """Feed-forward parts of the layer."""
-        return [part for part in (self.mlp,) if part is not None]
+        return [part for part in (self.mlp, self.moe, self.channel_mix) if part is not None]
 
     def ops(self, hidden: Value, step: Step, rule: NormRule) -> list[Op]:
         """Ops of all `repeat` layers."""
@@ -83,6 +117,9 @@ class Block:
                 ops += part.ops(hidden, step)
             if self.post_norms:
                 ops += rule.ops(step.tokens, hidden, f"{stage}_post_norm", residual=not self.pre_norms)
+        if self.extra_norms is not None:
+            further = rule.ops(step.tokens, hidden, "extra_norm", residual=False)
+            ops += [op.repeated(self.extra_norms) for op in further]
         if rule.kind == "none":
             ops.append(elementwise(step.tokens * hidden, inputs=2, name="residual"))
         return ops

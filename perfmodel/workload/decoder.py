@@ -72,6 +72,6 @@ class Decoder:
             ops.append(matmul(rows, width, self.hidden, name="embedding_out"))
         head = matmul(
             rows, self.vocabulary, width, bias=self.head_bias, shared=self.tied,
-            out_kind="logits", name="head",
+            out_kind="logits", role="head", name="head",
         )
         return [*ops, head.divided(tp=Split("n", gather=True))]

@@ -42,8 +42,11 @@ class Graph:
         return total(op.storage(kind) for op in self.ops)
 
     def bytes(self, kind: str, precision: Precision) -> Value:
-        """Bytes of one tensor kind kept in memory [B]."""
-        return self.elements(kind) * precision.bytes(kind)
+        """Bytes of one tensor kind kept in memory [B], each tensor in its own format."""
+        return total(
+            op.count * tensor.storage(op.loops) * precision.of(tensor).bytes
+            for op in self.ops for tensor in op.tensors if tensor.kind == kind
+        )
 
     def peak_activation(self, precision: Precision) -> Value:
         """Bytes of the op with the most live activations and logits: all it reads and writes [B]."""

@@ -25,6 +25,7 @@ class Workload:
 
     dims        dimensions of the family, e.g. a Decoder; ``dims.graph(step, name)`` builds the ops
     transforms  applied to each graph, in order
+    notes       what a reader should know, e.g. parts of a checkpoint that are not counted
     """
 
     name: str
@@ -34,6 +35,7 @@ class Workload:
     published_parameters: float | None = None
     published_flops: float | None = None
     transforms: tuple[Transform, ...] = field(default=(), compare=False)
+    notes: str = ""
 
     def graph(self, step: Step | None = None, **dims: Any) -> Graph:
         """Ops of one pass.  Give a Step or its fields: ``graph(batch=8, query=1, context=1024)``."""

@@ -5,6 +5,35 @@ one more dataclass in a module of its own, and one more optional field of ``Bloc
 """
 
 from perfmodel.workload.layers.attention import Attention
+from perfmodel.workload.layers.expert_attention import ExpertAttention
+from perfmodel.workload.layers.linear import (
+    ChannelMix,
+    GatedDelta,
+    KimiDelta,
+    LinearAttention,
+    Rglru,
+    ShortConv,
+    TimeMix,
+)
+from perfmodel.workload.layers.mamba import Mamba, Mamba2
+from perfmodel.workload.layers.mla import Indexer, Mla
 from perfmodel.workload.layers.mlp import Mlp
+from perfmodel.workload.layers.moe import Moe
 
-__all__ = ["Attention", "Mlp"]
+__all__ = [
+    "Attention",
+    "ChannelMix",
+    "ExpertAttention",
+    "GatedDelta",
+    "Indexer",
+    "KimiDelta",
+    "LinearAttention",
+    "Mamba",
+    "Mamba2",
+    "Mla",
+    "Mlp",
+    "Moe",
+    "Rglru",
+    "ShortConv",
+    "TimeMix",
+]

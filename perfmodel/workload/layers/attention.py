@@ -112,10 +112,11 @@ class Attention:
             )
             parts = [scores.divided(tp=share), probabilities.divided(tp="r"), values.divided(tp=share)]
             return [self.extras(parts[0]), *parts[1:]]
+        # the full square of a profiler knows neither mask nor window
+        window, chunk = (self.window, self.chunk) if step.causal else (None, None)
         fused = attention(
             step.batch, step.query, step.context, self.heads, self.kv, self.head_dim,
-            causal=step.causal and not self.bidirectional, window=self.window, chunk=self.chunk,
-            value_dim=self.value_width, owns_cache=not self.shared_kv, name="attention",
+            causal=step.causal and not self.bidirectional, window=window, chunk=chunk, value_dim=self.value_width, owns_cache=not self.shared_kv, name="attention",
         )
         return [self.extras(fused.divided(tp=share))]
 

@@ -23,20 +23,25 @@ class Mlp:
     gated: bool = flag(default=True, doc="gate and up projection; False: up projection only")
     bias: bool = flag(default=False, doc="bias on all projections")
     activation: str = text(default="silu", doc="activation function")
+    learned: Value | None = quantity("count", default=None, doc="learned numbers in the activation function")
 
     def ops(self, hidden: Value, step: Step) -> list[Op]:
         """Up (and gate), activation, down."""
         up = 2.0 * self.width if self.gated else 1.0 * self.width
         return [
             matmul(step.tokens, up, hidden, bias=self.bias, name="up").divided(tp="n"),
-            activation(step.tokens * self.width, self.gated, self.activation).divided(tp="i"),
+            activation(step.tokens * self.width, self.gated, self.activation, learned=self.learned)
+            .divided(tp="i"),
             matmul(step.tokens, hidden, self.width, bias=self.bias, name="down").divided(tp="k"),
         ]
 
 
-def activation(elements: Value, gated: bool, kind: str = "silu", name: str = "activation") -> Op:
+def activation(
+    elements: Value, gated: bool, kind: str = "silu", name: str = "activation", learned: Value | None = None
+) -> Op:
     """Activation function of `elements` outputs, times the gate where there is one."""
     special = 0 if kind in PLAIN_ACTIVATIONS else 1
     return elementwise(
-        elements, inputs=2 if gated else 1, operations=3 if gated else 2, special=special, name=name
+        elements, inputs=2 if gated else 1, operations=3 if gated else 2, special=special,
+        parameters=0 if learned is None else learned, name=name,
     )

@@ -1,0 +1,1 @@
+"""Importers: workloads from files of other tools."""

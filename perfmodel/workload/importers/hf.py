@@ -1,0 +1,120 @@
+"""Workload from a Hugging Face ``config.json``.
+
+The model type picks a builder: a row in a table for the usual decoders, a small function for the others.  A
+field that the file leaves out takes the default of the model's configuration class (``hf_defaults.yaml``), except
+the few that say which model it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from perfmodel.errors import ArgumentError, Fault, SpecError, UnknownNameError
+from perfmodel.workload.importers import hf_dense, hf_encoder, hf_hybrid, hf_moe
+from perfmodel.workload.importers.hf_config import Config
+from perfmodel.workload.workload import Workload
+
+#: types that are read as another one
+SAME_AS = {
+    "kimi_k2": "deepseek_v3", "qwen3_5_text": "qwen3_5", "qwen3_5_moe_text": "qwen3_5_moe",
+    "gemma4_text": "gemma4", "llama4_text": "llama4", "step3p7": "step3p5",
+    "camembert": "roberta", "xlm-roberta": "roberta", "mt5": "t5", "umt5": "t5", "mbart": "bart",
+    "qwen3_vl_moe_text": "qwen3_moe", "gemma3n_text": "gemma3n",
+}
+
+#: parts of a multimodal configuration that hold the language model
+TEXT_PARTS = ("text_config", "llm_config", "language_config", "thinker_config")
+SEEING = ("vision_config", "audio_config", "visual")
+
+
+@cache
+def builders() -> Mapping[str, tuple[str, Callable[[Config], Any]]]:
+    """Model type -> (family, builder)."""
+    found: dict[str, tuple[str, Callable[[Config], Any]]] = {}
+    for module in (hf_dense, hf_moe, hf_hybrid):
+        found |= {kind: ("decoder", build) for kind, build in module.builders().items()}
+    return {**found, **hf_encoder.builders()}
+
+
+def model_types() -> tuple[str, ...]:
+    """Model types that `from_config` reads."""
+    return tuple(sorted({*builders(), *SAME_AS}))
+
+
+def from_config(
+    source: str | Path | Mapping[str, Any], *, name: str = "", defaults: bool = False
+) -> Workload:
+    """Workload of a Hugging Face configuration.
+
+    source    path of a ``config.json`` or its content as a mapping
+    name      name of the workload; empty: the file's
+    defaults  True: width, depth, heads and vocabulary may come from the class defaults too
+
+    Of a multimodal configuration the language model is counted.
+    Raises UnknownNameError for an unknown ``model_type`` (with the known ones), SpecError with every missing
+    field by name, ArgumentError if the source cannot be read.
+    """
+    raw, file = _read(source)
+    inner, kind = _language_part(raw, file)
+    same = SAME_AS.get(kind, kind)
+    if same not in builders():
+        raise UnknownModelTypeError(kind, file)
+    family, build = builders()[same]
+    config = Config(inner, file, same, defaults)
+    dims = build(config)
+    config.check()
+    label = name or (Path(file).stem if file != "<config>" else kind)
+    origin = f"Hugging Face configuration {Path(file).name}" if file != "<config>" else "Hugging Face configuration"
+    seen = [part for part in SEEING if isinstance(raw.get(part), Mapping)]
+    notes = f"language model only; not counted: {', '.join(seen)}" if seen else ""
+    return Workload(label, family, dims, origin, notes=notes)
+
+
+class UnknownModelTypeError(UnknownNameError):
+    """A ``model_type`` that has no builder."""
+
+    def __init__(self, kind: str, file: str) -> None:
+        super().__init__("model_type", kind, model_types())
+        self.file = file
+        known = ", ".join(model_types())
+        self.args = (f"{file}: {self.args[0]}; known model types: {known}",)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (UnknownModelTypeError, (self.name, self.file))
+
+
+def _read(source: str | Path | Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+    if isinstance(source, Mapping):
+        return source, "<config>"
+    try:
+        content = json.loads(Path(source).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ArgumentError("source", str(source), f"a readable file ({error.strerror})") from error
+    except ValueError as error:
+        raise ArgumentError("source", str(source), f"a JSON file ({error})") from error
+    if not isinstance(content, Mapping):
+        raise ArgumentError("source", str(source), "a JSON object")
+    return content, str(source)
+
+
+def _language_part(raw: Mapping[str, Any], file: str) -> tuple[Mapping[str, Any], str]:
+    """The mapping that describes the language model, and its type."""
+    for part in TEXT_PARTS:
+        nested = raw.get(part)
+        if isinstance(nested, Mapping) and not isinstance(raw.get("hidden_size"), (int, float)):
+            inner = {**nested}
+            if "tie_word_embeddings" in raw:
+                inner["tie_word_embeddings"] = raw["tie_word_embeddings"]
+            kind = nested.get("model_type") or raw.get("model_type")
+            return inner, _kind(kind, file)
+    return raw, _kind(raw.get("model_type"), file)
+
+
+def _kind(kind: Any, file: str) -> str:
+    if not isinstance(kind, str) or not kind:
+        raise SpecError([Fault(file, 1, 1, "model_type", "required field 'model_type' is missing", "a text")])
+    return kind
