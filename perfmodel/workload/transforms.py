@@ -75,3 +75,21 @@ def collective_after(op: Op, split: Split) -> str:
     outputs = [t for t in op.tensors if t.output]
     partial = not split.loop or all(split.loop not in t.axes for t in outputs)
     return "all_reduce" if partial else ""
+
+
+def pipeline_parallel(stages: Value) -> Transform:
+    """Cut the pass into `stages` groups of layers; the hidden state travels between neighbours [1].
+
+    The ops stay whole: a token still passes every layer.  Scenarios divide weights and state by `stages`.
+
+    [1] Huang et al., GPipe, arXiv:1811.06965.
+    """
+    if isinstance(stages, (int, float)) and stages == 1:
+        return lambda graph: graph
+
+    def apply(graph: Graph) -> Graph:
+        state = graph.ops[0].elements(output=True)
+        hop = Op("collective", {}, (), (), "stage_to_stage", stages - 1.0, Exchange("point_to_point", state, 2.0))
+        return graph.with_ops((*graph.ops, hop))
+
+    return apply
