@@ -109,6 +109,12 @@ class Mesh:
         return tuple(len(v) for v in self.axes.values())
 
     @property
+    def ndim(self) -> int:
+        """Dimensions of the arrays on the mesh: at least two, so that a 1-D array is always an axis yet to be
+        placed and never a value on the mesh."""
+        return max(2, len(self.axes)) if self.axes else 0
+
+    @property
     def size(self) -> int:
         """Number of points."""
         return int(np.prod(self.shape, dtype=np.int64))
@@ -120,7 +126,7 @@ class Mesh:
 
         def shaped(axis: Axis) -> Any:
             i = place[axis.name]
-            shape = [1] * len(place)
+            shape = [1] * self.ndim
             values = np.asarray(axis.values)[index[i]]
             shape[i] = len(values)
             return values.reshape(shape)
@@ -140,15 +146,20 @@ class Mesh:
         Results keep length 1 along the axes they do not depend on.
         """
         if self.size <= chunk:
-            return dict(function(**self.substitute(inputs)))
+            values = function(**self.substitute(inputs))
+            return {name: self._squeeze(np.asarray(value)) for name, value in values.items()}
         result: dict[str, Any] = {}
         blocks = list(self._blocks(chunk))
         for done, block in enumerate(blocks):
             for name, value in function(**self.substitute(inputs, block)).items():
-                result[name] = self._place(result.get(name), np.asarray(value), block)
+                result[name] = self._place(result.get(name), self._squeeze(np.asarray(value)), block)
             if progress is not None:
                 progress((done + 1) / len(blocks))
         return result
+
+    def _squeeze(self, value: Any) -> Any:
+        """The value without the dimension that a single axis was padded with."""
+        return value[..., 0] if value.ndim > len(self.axes) else value
 
     def _place(self, target: Any, value: Any, block: Sequence[slice]) -> Any:
         """Write the value of a block into the array of all blocks, which grows along axes it turns out to need.

@@ -94,7 +94,7 @@ def _solve(
 
     def run(function: Callable[..., Mapping[str, Any]]) -> dict[str, Any]:
         return mesh.evaluate(
-            lambda **point: function(Passes(model=model, ndim=len(mesh.names), **point, **fixed)),
+            lambda **point: function(Passes(model=model, ndim=mesh.ndim, **point, **fixed)),
             inputs, progress=progress,
         )
 

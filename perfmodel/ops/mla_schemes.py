@@ -1,0 +1,63 @@
+"""How latent attention takes a query into the latent space: three ways to multiply the same matrices.
+
+The low-rank query x (q_rank) becomes a latent query of kv_rank per head through W_q (q_rank x nope) and
+W_k (nope x kv_rank).  The product W = W_q W_k of each head can be
+
+reuse       formed once, kept in memory and read in every pass: more bytes, no extra operations
+recompute   formed on the chip in every pass: fewer bytes, operations that do not depend on the batch
+two_step    never formed: x W_q first, then times W_k, what serving engines do
+
+References
+[1] Geens, Verhelst, Hardware-centric analysis of DeepSeek's multi-head latent attention, arXiv:2506.02523
+    (reuse and recompute).
+[2] DeepSeek-AI, DeepSeek-V2, arXiv:2405.04434 (absorption).
+"""
+
+from __future__ import annotations
+
+from perfmodel.algebra import Value
+from perfmodel.errors import UnknownNameError
+from perfmodel.ops.core import Op, Tensor, Work
+from perfmodel.ops.matmul import matmul
+
+SCHEMES = ("reuse", "recompute", "two_step")
+
+
+def latent_query(
+    scheme: str, tokens: Value, heads: Value, q_rank: Value, kv_rank: Value, nope_dim: Value
+) -> tuple[Op, ...]:
+    """Ops that take `tokens` low-rank queries into the latent space of each head.
+
+    FLOP: reuse ``2 T H q c``; recompute the same plus ``2 H q n c``; two_step ``2 T H n (q + c)``.
+    Weights read [elements]: reuse ``H q c``; the others ``H n (q + c)``.
+    """
+    if scheme == "reuse":
+        return (matmul(tokens, heads * kv_rank, q_rank, name="latent_query"),)
+    if scheme == "two_step":
+        return (
+            matmul(tokens, heads * nope_dim, q_rank, name="query_up"),
+            matmul(tokens, kv_rank, nope_dim, heads, name="absorb_query"),
+        )
+    if scheme != "recompute":
+        raise UnknownNameError("scheme", scheme, SCHEMES)
+    loops = {"h": heads, "m": tokens, "q": q_rank, "n": nope_dim, "c": kv_rank}
+    tensors = (
+        Tensor("x", ("m", "q")),
+        Tensor("W_q", ("h", "q", "n"), kind="weight"),
+        Tensor("W_k", ("h", "n", "c"), kind="weight"),
+        Tensor("y", ("h", "m", "c"), output=True),
+    )
+    form = 2.0 * heads * q_rank * nope_dim * kv_rank
+    apply = 2.0 * tokens * heads * q_rank * kv_rank
+    return (Op("mla_recompute", loops, tensors, (Work("matrix", form + apply),), "latent_query"),)
+
+
+def crossover_intensity(q_rank: Value, kv_rank: Value, nope_dim: Value, bytes_per_element: Value) -> Value:
+    """Ridge point of a device above which recomputing beats reusing, for few tokens [FLOP/B].
+
+    Reuse reads ``H (q c - n (q + c))`` more elements, recompute spends ``2 H q n c`` more operations, so with
+    peak F and bandwidth W recompute is faster where
+    ``F / W > 2 n q c / (b (q c - n (q + c)))``; heads and batch cancel.
+    """
+    saved = q_rank * kv_rank - nope_dim * (q_rank + kv_rank)
+    return 2.0 * nope_dim * q_rank * kv_rank / (bytes_per_element * saved)
