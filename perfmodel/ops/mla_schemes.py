@@ -52,12 +52,12 @@ def latent_query(
     return (Op("mla_recompute", loops, tensors, (Work("matrix", form + apply),), "latent_query"),)
 
 
-def crossover_intensity(q_rank: Value, kv_rank: Value, nope_dim: Value, bytes_per_element: Value) -> Value:
-    """Ridge point of a device above which recomputing beats reusing, for few tokens [FLOP/B].
+def crossover_intensity(nope_dim: Value, bytes_per_element: Value) -> Value:
+    """Ridge point of a device above which recomputing beats reusing, for few tokens: ``2 n / b`` [FLOP/B].
 
-    Reuse reads ``H (q c - n (q + c))`` more elements, recompute spends ``2 H q n c`` more operations, so with
-    peak F and bandwidth W recompute is faster where
-    ``F / W > 2 n q c / (b (q c - n (q + c)))``; heads and batch cancel.
+    Reuse waits for ``b H q c`` bytes.  Recompute spends ``2 H q n c`` operations while ``b H n (q + c)`` bytes
+    arrive, fewer as long as ``n (q + c) < q c``.  With compute and memory overlapped, peak F and bandwidth W,
+    recompute is faster where ``2 H q n c / F < b H q c / W``, so where ``F / W > 2 n / b``: heads, ranks and
+    batch cancel.
     """
-    saved = q_rank * kv_rank - nope_dim * (q_rank + kv_rank)
-    return 2.0 * nope_dim * q_rank * kv_rank / (bytes_per_element * saved)
+    return 2.0 * nope_dim / bytes_per_element

@@ -122,12 +122,13 @@ def metrics(*, system: System, precision: Precision, model: CostModel, batch: An
     energy = energy_of(spent, system, latency) * tp
     moved = total(c.count * c.demand.matching("memory") for c in spent)
     peak = device.compute["matrix"].peak.get(precision.format("activation").compute, np.nan)
+    bandwidth = device.main_memory.bandwidth
     sums = [total(parts) for parts in zip(*(c.shares() for c in spent), strict=True)]
     return {
         "latency": latency, "throughput": batch / latency, "energy": energy, "power": energy / latency,
         "memory": footprint.total, "weights": footprint.weights, "activations": footprint.activations,
         "flops": graph.flops, "bytes": moved, "intensity": graph.flops / moved,
-        "mfu": graph.flops / latency / peak, "mbu": moved / latency / (device.main_memory.bandwidth or np.nan),
+        "mfu": graph.flops / latency / peak, "mbu": moved / latency / (np.nan if bandwidth is None else bandwidth),
         "bound": np.argmax(np.stack(np.broadcast_arrays(*sums)), axis=0),
         "feasible": 1.0 - too_large, "reason": np.asarray(too_large, dtype=np.int64),
     }
