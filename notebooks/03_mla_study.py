@@ -85,10 +85,9 @@ for i, (batch, axis) in enumerate(zip(batches, axes, strict=True)):
 axes[0].set_ylabel("tokens/s through one layer")
 axes[0].legend(fontsize=8)
 figure.suptitle(f"DeepSeek-V3 attention layer, 1 PFLOP/s, context {CONTEXT}: decode throughput")
-figure.savefig("mla_throughput.png", dpi=120)
 
 # %% [markdown]
-# MHA stays on the bandwidth slope at every batch.  MLA reads 57 times fewer cache bytes and does far more
+# MHA stays on the bandwidth slope at every batch.  MLA reads 71 times fewer cache bytes and does far more
 # work on each, so it bends towards the compute roof: from a batch of some ten sequences on, more bandwidth
 # buys nothing beyond the bend.
 
@@ -122,7 +121,6 @@ axis.set(xscale="log", yscale="log", ylim=(peaks[0] / 1e12, peaks[-1] / 1e12),
          xlabel="memory bandwidth [TB/s]", ylabel="bf16 peak [TFLOP/s]", title="Batch 1: recompute against reuse")
 axis.legend(loc="lower right")
 figure.colorbar(image, label="log2 (time of reuse / time of recompute)")
-figure.savefig("mla_crossover.png", dpi=120)
 
 # %% [markdown]
 # Above the line recomputing wins, below it reusing does; the engine finds the closed form's line again

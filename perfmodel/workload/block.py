@@ -8,6 +8,7 @@ from typing import Protocol
 from perfmodel.algebra import Value
 from perfmodel.ops.core import Op, Tensor
 from perfmodel.ops.elementwise import elementwise, norm
+from perfmodel.ops.matmul import matmul
 from perfmodel.spec import block, flag, quantity
 from perfmodel.workload.layers import (
     Attention,
@@ -85,6 +86,10 @@ class Block:
     extra_norms: Value | None = quantity("count", default=None, doc="further norms of the model width")
     post_norms: bool = flag(default=False, doc="a norm after each part, before the residual addition")
 
+    out_projection: bool = flag(default=False, doc="a further projection of the output, one per layer")
+    mlp_adapter: Value | None = quantity("count", default=None, doc="rank of a low-rank term on the up projection")
+    attention_adapter: Value | None = quantity("count", default=None, doc="rank of low-rank terms on q, k and v")
+
     def mixers(self) -> list[Part]:
         """Token mixers of the layer."""
         parts = (
@@ -99,10 +104,30 @@ class Block:
 
     def ops(self, hidden: Value, step: Step, rule: NormRule) -> list[Op]:
         """Ops of all `repeat` layers."""
-        ops = [op.repeated(self.repeat) for op in self.one(hidden, step, rule)]
-        if self.copies is None:
-            return ops
-        return [_stored_once(op, self.copies / self.repeat) for op in ops]
+        ops = self.one(hidden, step, rule)
+        if self.copies is not None:
+            ops = [_stored_once(op, self.copies / self.repeat) for op in ops]
+        return [op.repeated(self.repeat) for op in (*ops, *self.own(hidden, step))]
+
+    def own(self, hidden: Value, step: Step) -> list[Op]:
+        """Ops whose weights each layer has for itself, also where the rest is shared."""
+        tokens, ops = step.tokens, []
+        if self.attention is not None and self.attention_adapter is not None:
+            width = hidden if self.attention.input_width is None else self.attention.input_width
+            ops.append(matmul(tokens, self.attention_adapter, width, 3.0, name="qkv_adapter_down"))
+            ops.append(matmul(tokens, width, self.attention_adapter, 3.0, name="qkv_adapter_up"))
+        if self.mlp is not None and self.mlp_adapter is not None:
+            up = 2.0 * self.mlp.width if self.mlp.gated else self.mlp.width
+            ops.append(matmul(tokens, self.mlp_adapter, hidden, name="mlp_adapter_down"))
+            ops.append(matmul(tokens, up, self.mlp_adapter, name="mlp_adapter_up").divided(tp="n"))
+        if self.out_projection:
+            ops.append(matmul(tokens, hidden, hidden, name="out_projection"))
+        return ops
+
+    def input_width(self, hidden: Value, stage: str) -> Value:
+        """Width of the normalised input of a stage."""
+        wide = self.attention.input_width if stage == "mixer" and self.attention is not None else None
+        return hidden if wide is None else wide
 
     def one(self, hidden: Value, step: Step, rule: NormRule) -> list[Op]:
         """Ops of one layer."""
@@ -112,7 +137,7 @@ class Block:
                 continue
             alone = stage == "mlp" and self.parallel and not self.two_norms
             if self.pre_norms and not alone:
-                ops += rule.ops(step.tokens, hidden, f"{stage}_norm")
+                ops += rule.ops(step.tokens, self.input_width(hidden, stage), f"{stage}_norm")
             for part in parts:
                 ops += part.ops(hidden, step)
             if self.post_norms:

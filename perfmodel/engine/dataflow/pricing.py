@@ -6,7 +6,7 @@ Latency ``max(compute, port_1, port_2, ...) + edges`` [cycle], energy ``MACs e_m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -189,13 +189,16 @@ def _ports(
     return {f"{level.name}.read": reads, f"{level.name}.write": writes}
 
 
-def _first(problem: Problem, nest: LoopNest, accelerator: Accelerator, tensor: str, level: str) -> Value:
-    """Elements of a tensor that the array takes in one step below a level."""
-    axes = {axis.name for axis in accelerator.axes if _beneath(accelerator, axis, level)}
+def first_words(
+    problem: Problem, accelerator: Accelerator, tensor: str, level: str,
+    spread: Iterable[tuple[Axis, Mapping[str, Value]]],
+) -> Value:
+    """Elements of a tensor that the array takes in one step below a level, with the loops on each axis."""
     tile: dict[str, Value] = dict.fromkeys(problem.bounds, 1.0)
-    for node in nest.loops:
-        if node.axis in axes:
-            tile[node.name] = tile[node.name] * node.factor
+    for axis, factors in spread:
+        if _beneath(accelerator, axis, level):
+            for loop, factor in factors.items():
+                tile[loop] = tile[loop] * factor
     return problem.operand(tensor).footprint(tile)
 
 
@@ -212,11 +215,12 @@ def _edges(
     if conventions.edges == "free":
         return 0.0
     total = accelerator.skew
+    spread = [(a, {n.name: n.factor}) for a in accelerator.axes for n in nest.loops if n.axis == a.name]
     for node in nest.nodes:
         if isinstance(node, Keep):
             level = accelerator.level(node.level)
             for tensor in node.tensors:
-                first = _first(problem, nest, accelerator, tensor, node.level)
+                first = first_words(problem, accelerator, tensor, node.level, spread)
                 bits = width.of(problem.operand(tensor).role)
                 total = total + first * bits / 8.0 / level.bandwidth
     return total
