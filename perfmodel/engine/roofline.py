@@ -31,6 +31,7 @@ class OpCost:
     parts   time on each resource, of one repetition [s]; these overlap
     serial  launch and message latency of one repetition [s]; added to the longest part
     count   repetitions
+    busy    time of one repetition without `serial`, where a kernel model knows better than the longest part
     """
 
     op: Op
@@ -38,10 +39,13 @@ class OpCost:
     parts: Mapping[str, Value]
     serial: Value
     count: Value
+    busy: Value | None = None
 
     @property
     def busy_time(self) -> Value:
-        """Time of the longest part, all repetitions [s]."""
+        """Time without launches, all repetitions [s]: the longest part, or what a kernel model says."""
+        if self.busy is not None:
+            return self.busy * self.count
         # counts multiply the parts, not their maximum: on an open mesh the parts are the smaller arrays
         return maximum(*(part * self.count for part in self.parts.values())) if self.parts else 0.0
 
@@ -67,8 +71,10 @@ class OpCost:
         }
         compute, memory, links = longest.values()
         first = np.logical_and(compute >= memory, compute >= links)
-        second = np.logical_and(memory >= links, ~first)
-        rest = ~(first | second)
+        second = np.logical_and(memory >= links, np.logical_not(first))
+        rest = np.logical_not(np.logical_or(first, second))
+        if self.busy is not None:  # the same bound, at the time of the kernel model
+            compute = memory = links = self.busy_time
         return (
             where(first, compute, 0.0), where(second, memory, 0.0), where(rest, links, 0.0), self.serial_time
         )

@@ -1,0 +1,134 @@
+"""Ops on a GPU: which kernel model answers for which op, at fidelity ``dataflow`` or ``calibrated``.
+
+``dataflow`` uses the kernel models with their documented starting values, and never beats the roofline.
+``calibrated`` uses the corrections fitted to measurements of the device, or of its class.
+An op without a kernel model of its own keeps its roofline cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from perfmodel.algebra import Value, maximum
+from perfmodel.engine.kernels.attention_decode import DecodeCorrections, attention_decode_time
+from perfmodel.engine.kernels.attention_prefill import PrefillCorrections, attention_prefill_time
+from perfmodel.engine.kernels.calibration import Applied, corrections_for
+from perfmodel.engine.kernels.facts import GpuFacts, KernelTime, gpu_facts
+from perfmodel.engine.kernels.gemm import GemmCorrections, Storage, gemm_time
+from perfmodel.engine.kernels.grouped import grouped_time
+from perfmodel.engine.kernels.mla import MlaCorrections, mla_decode_time
+from perfmodel.engine.kernels.moe import MoeCorrections
+from perfmodel.engine.roofline import OpCost, compute_format, cost
+from perfmodel.formats import Precision
+from perfmodel.hardware.device import System
+from perfmodel.ops.core import Op
+
+
+@dataclass(frozen=True)
+class Question:
+    """One op on one GPU: what a kernel model needs to answer."""
+
+    op: Op
+    system: System
+    precision: Precision
+    gpu: GpuFacts
+    calibrated: bool
+    runtime: str
+
+    def corrections(self, family: str, kind: type[Any], mode: str = "") -> Any:
+        """Fitted corrections of a kernel family, or the documented starts at fidelity ``dataflow``."""
+        if not self.calibrated:
+            return kind()
+        return self.applied(family, kind, mode).values
+
+    def applied(self, family: str, kind: type[Any], mode: str = "") -> Applied:
+        """Fitted corrections with their origin."""
+        formats = TABLE_NAMES.get(compute_format(self.op, self.precision).compute, "bfloat16")
+        group = "/".join([self.runtime, "any", formats, *([mode] if mode else [])])
+        return corrections_for(family, kind, self.system.device.name, group)
+
+    def storage(self) -> Storage:
+        """Bytes of the operands and the format of the matrix unit."""
+        kinds = [(t.output, self.precision.bytes(t.kind)) for t in self.op.tensors if t.kind != "index"]
+        read = [size for output, size in kinds if not output] or [2.0]
+        written = [size for output, size in kinds if output] or [2.0]
+        second = read[1] if len(read) > 1 else read[0]
+        return Storage(read[0], second, max(written[0], 2.0), compute_format(self.op, self.precision).compute)
+
+
+#: names of number formats in the tables that the corrections were fitted to
+TABLE_NAMES: Mapping[str, str] = {"bf16": "bfloat16", "fp16": "bfloat16", "fp8": "fp8", "fp4": "nvfp4", "int8": "sq"}
+
+
+def _matmul(q: Question) -> KernelTime:
+    sizes = q.op.loops
+    # a batch of products is one product with as many times the columns: blocks and weights are the same
+    columns = sizes["n"] * sizes["b"]
+    c = q.corrections("gemm", GemmCorrections)
+    return gemm_time(sizes["m"], columns, sizes["k"], q.storage(), q.gpu, c)
+
+
+def _grouped(q: Question) -> KernelTime:
+    sizes = q.op.loops
+    c = q.corrections("moe", MoeCorrections)
+    return grouped_time(sizes["m"], sizes["n"], sizes["k"], sizes["e"], q.storage(), q.gpu, c)
+
+
+def _attention(q: Question) -> KernelTime:
+    s, facts = q.op.loops, q.op.attributes
+    heads, window = s["h"] * s["g"], facts.get("window")
+    window = 0.0 if window is None else window
+    kv = q.precision.bytes("kv")
+    if np.all(np.asarray(s["s"]) == 1.0):
+        mode = "window" if np.any(np.asarray(window) > 0) else "gqa" if np.any(np.asarray(s["g"]) > 1) else "mha"
+        c = q.corrections("attention_decode", DecodeCorrections, mode)
+        return attention_decode_time(s["b"], facts["context"], heads, s["h"], s["d"], window, kv, q.gpu, c)
+    c = q.corrections("attention_prefill", PrefillCorrections)
+    key = compute_format(q.op, q.precision).compute
+    past = np.maximum(facts["context"] - s["s"], 0.0)
+    return attention_prefill_time(
+        s["b"], s["s"], past, heads, s["h"], s["d"], window, q.precision.bytes("activation"), kv,
+        "fp8" if key in ("fp8", "fp4") else "bf16", q.gpu, c, s["e"], causal=bool(facts.get("causal", True)),
+    )
+
+
+def _mla(q: Question) -> KernelTime:
+    s, facts = q.op.loops, q.op.attributes
+    rank = facts["kv_rank"]
+    c = q.corrections("mla_decode", MlaCorrections)
+    return mla_decode_time(s["b"], s["s"], s["t"], s["h"], q.precision.bytes("kv"), q.gpu, c, rank, s["l"] - rank)
+
+
+#: op family -> kernel model
+KERNELS: Mapping[str, Callable[[Question], KernelTime]] = {
+    "matmul": _matmul, "grouped_matmul": _grouped, "attention": _attention, "mla": _mla,
+}
+
+
+def kernel_cost(op: Op, system: System, precision: Precision, *, calibrated: bool, runtime: str = "vllm") -> OpCost:
+    """Cost of an op by its kernel model; its roofline cost where there is none.
+
+    Raises PrecisionError as the roofline does.
+    """
+    bound = cost(op, system, precision)
+    model = KERNELS.get(op.family)
+    if model is None or system.device.kind != "gpu" or (op.family == "mla" and not op.attributes["absorbed"]):
+        return bound
+    answer = model(Question(op, system, precision, gpu_facts(system), calibrated, runtime))
+    if calibrated:  # launch included; small operands may come from L2 and beat the roofline of the DRAM
+        return replace(bound, busy=answer.seconds, serial=0.0)
+    return replace(bound, busy=maximum(answer.seconds - answer.launch, bound.busy_time / op.count))
+
+
+def dataflow_cost(op: Op, system: System, precision: Precision) -> OpCost:
+    """Cost at fidelity ``dataflow``: tiles, waves and cache, nothing fitted to the device."""
+    return kernel_cost(op, system, precision, calibrated=False)
+
+
+def calibrated_cost(op: Op, system: System, precision: Precision) -> OpCost:
+    """Cost at fidelity ``calibrated``: the kernel models with the corrections of the device or its class."""
+    return kernel_cost(op, system, precision, calibrated=True)
