@@ -76,24 +76,29 @@ class Net:
         self._taken: set[str] = set()
         self._prefix = ""
         self._times: Value = 1.0
+        self._shared: Value = 1.0
 
     def graph(self) -> Graph:
         """The finished graph."""
         return Graph(self.name, tuple(self.ops))
 
     @contextmanager
-    def scope(self, name: str, repeat: Value = 1.0) -> Iterator[None]:
+    def scope(self, name: str, repeat: Value = 1.0, *, shared: bool = False) -> Iterator[None]:
         """Prefix the names of the ops inside by `name`, and run them `repeat` times.
+
+        shared  the repetitions use the same weights (time steps, denoising steps); else each stores its own
 
         A repeated part must give back the shape it took; `repeat` may be an array (a depth, or a mask of 0
         and 1 that says where the part is present).
         """
-        prefix, times = self._prefix, self._times
-        self._prefix, self._times = f"{prefix}{name}.", times * repeat
+        before = self._prefix, self._times, self._shared
+        self._prefix = f"{self._prefix}{name}."
+        self._times = self._times * repeat
+        self._shared = self._shared * repeat if shared else self._shared
         try:
             yield
         finally:
-            self._prefix, self._times = prefix, times
+            self._prefix, self._times, self._shared = before
 
     @contextmanager
     def samples(self, number: Value) -> Iterator[None]:
@@ -114,6 +119,10 @@ class Net:
             label = f"{full}_{number}"
         self._taken.add(label)
         before = tuple(dict.fromkeys(p for source in sources for p in source.producers))
+        if not one(self._shared):
+            op = replace(op, tensors=tuple(
+                replace(t, stored=t.storage(op.loops) / self._shared) if t.kind in ("weight", "state") else t
+                for t in op.tensors))
         self.ops.append(replace(op, name=label, after=before).repeated(self._times))
         return replace(shape, producers=(label,))
 
@@ -185,6 +194,12 @@ class Net:
             bias = Tensor("norm", ("out",), kind="weight", stored=2.0 * shape.channels)
             op = replace(op, loops={**op.loops, "out": shape.channels}, tensors=(*op.tensors, bias))
         return self.push(with_activation(op, act, elements), (x,), shape, name)
+
+    def stored_sets(self, sets: Value) -> None:
+        """Store `sets` copies of the weights of the last op, of which a pass reads one."""
+        op = self.ops[-1]
+        self.ops[-1] = replace(op, tensors=tuple(
+            replace(t, stored=t.storage(op.loops) * sets) if t.kind == "weight" else t for t in op.tensors))
 
     def batch_norm(self, x: Feature, act: str = "none", *, name: str = "norm") -> Feature:
         """Batch norm that no convolution precedes: scale and shift, weight and bias per channel."""
@@ -321,6 +336,11 @@ class Net:
                          tensors=(*op.tensors, Tensor("bias", ("bias",), kind="weight")))
         shape = Feature(heads * value_dim, query.height, query.width)
         return self.push(op, (query, key, *operands), shape, name)
+
+
+def one(value: Value) -> bool:
+    """True for the plain number 1."""
+    return isinstance(value, (int, float)) and value == 1
 
 
 def with_activation(op: Op, act: str, elements: Value) -> Op:
