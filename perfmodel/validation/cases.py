@@ -69,12 +69,14 @@ class Prediction:
 
     fidelity  roofline, dataflow, calibrated or count (no time model involved)
     reason    why a gated case may miss; a miss with a reason is listed, one without fails the tests
+    side      of a bound: ``least``, the prediction must not lie below it, or ``most``
     """
 
     function: Callable[..., float]
     arguments: tuple[Any, ...]
     fidelity: str
     reason: str
+    side: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ class Outcome:
     fidelity: str
     reason: str
     problem: str = ""
+    side: str = ""
+    ordered: bool = True
 
     @property
     def error(self) -> float:
@@ -95,8 +99,20 @@ class Outcome:
 
     @property
     def within(self) -> bool:
-        """Prediction within the tolerance."""
-        return not self.problem and math.isfinite(self.predicted) and self.published.allows(self.predicted)
+        """What the gate asks: the tolerance, the side of a bound, or the order inside the group."""
+        if self.problem or not math.isfinite(self.predicted):
+            return False
+        if self.published.gate == "ordering":
+            return self.ordered
+        if self.side:
+            above = self.predicted >= self.published.value
+            return above == (self.side == "least") or (self.limited and self.published.allows(self.predicted))
+        return self.published.allows(self.predicted)
+
+    @property
+    def limited(self) -> bool:
+        """The published number comes with a numeric tolerance."""
+        return self.published.rel_tol is not None or self.published.abs_tol is not None
 
     @property
     def status(self) -> str:
@@ -114,18 +130,20 @@ _PREDICTIONS: dict[str, Prediction] = {}
 
 
 def predicts(
-    cases: str | Mapping[str, Any] | Sequence[str], *, fidelity: str = "roofline", reason: str = "",
+    cases: str | Mapping[str, Any] | Sequence[str], *, fidelity: str = "roofline",
+    reason: str | Mapping[str, str] = "", side: str = "",
 ) -> Callable[[Callable[..., float]], Callable[..., float]]:
     """Mark a function as the prediction of one case, of several equal ones, or of a table case -> arguments.
 
-    A tuple of arguments is unpacked, any other value is passed as the only argument.
+    A tuple of arguments is unpacked, any other value is passed as the only argument.  `reason` of a miss may
+    be given for all or by case; `side` of a bound is ``least`` or ``most``.
     """
     if isinstance(cases, str):
         table: dict[str, tuple[Any, ...]] = {cases: ()}
     elif isinstance(cases, Mapping):
         table = {name: args if isinstance(args, tuple) else (args,) for name, args in cases.items()}
     else:
-        table = {name: () for name in cases}
+        table = dict.fromkeys(cases, ())
 
     def mark(function: Callable[..., float]) -> Callable[..., float]:
         for name, arguments in table.items():
@@ -133,7 +151,8 @@ def predicts(
                 raise UnknownNameError("case", name, published())
             if name in _PREDICTIONS:
                 raise ArgumentError("case", name, "a case that is predicted once")
-            _PREDICTIONS[name] = Prediction(function, arguments, fidelity, reason)
+            why = reason if isinstance(reason, str) else reason.get(name, "")
+            _PREDICTIONS[name] = Prediction(function, arguments, fidelity, why, side)
         return function
 
     return mark
@@ -193,10 +212,26 @@ def run(name: str) -> Outcome:
     """Predict one case.  A prediction that raises is an Outcome with a problem."""
     row, how = published()[name], _predictions()[name]
     try:
-        predicted = float(how.function(*how.arguments))
+        predicted = _value(name)
+        ordered = row.gate != "ordering" or _in_order(row)
     except PerfmodelError as error:
         return Outcome(row, math.nan, how.fidelity, how.reason, str(error))
-    return Outcome(row, predicted, how.fidelity, how.reason)
+    return Outcome(row, predicted, how.fidelity, how.reason, side=how.side, ordered=ordered)
+
+
+@cache
+def _value(name: str) -> float:
+    how = _predictions()[name]
+    return float(how.function(*how.arguments))
+
+
+def _in_order(row: Published) -> bool:
+    """The row lies on the right side of every other predicted row of its group with another value."""
+    others = [published()[n] for n in case_names() if published()[n].group == row.group]
+    return all(
+        (_value(row.case) - _value(other.case)) * (row.value - other.value) >= 0.0
+        for other in others if other.unit == row.unit and other.gate != "report"
+    )
 
 
 def validate(
