@@ -71,6 +71,20 @@ def label(name: str, unit: str) -> str:
     return f"{words} [{unit}]" if unit else words
 
 
+def axis_name(name: str) -> str:
+    """Short name of an axis: ``device.memory.hbm.bandwidth`` -> ``hbm bandwidth``."""
+    parts = [part for part in name.split(".") if part not in ("device", "memory", "compute", "links", "dims")]
+    return " ".join(parts).replace("_", " ")
+
+
+def set_title(axes: Any, text: str) -> None:
+    """Title on the left, wrapped to the width of the figure."""
+    import textwrap
+
+    wide = int(axes.figure.get_size_inches()[0] * 11)
+    axes.set_title("\n".join(textwrap.wrap(text, wide)), loc="left", fontsize=10)
+
+
 def log_ticks(axis: Any, unit: str) -> None:
     """Ticks with SI prefixes on a logarithmic axis."""
     from matplotlib.ticker import FuncFormatter, NullFormatter
@@ -89,16 +103,18 @@ def place_labels(
 
     obstacles  markers (x, y, radius in points) that labels keep clear of
     """
+    from matplotlib.text import Text
+
     figure.canvas.draw()
     renderer = figure.canvas.get_renderer()
     frame = axes.get_window_extent(renderer)
     taken: list[Any] = [text.get_window_extent(renderer) for text in axes.texts]
     taken += [_marker_box(figure, axes, *obstacle) for obstacle in obstacles]
-    figure.set_layout_engine("none")  # the boxes measured here must stay where they are
     for label in labels:
         for offset in _OFFSETS:
             note = _note(axes, *label, offset)
-            box = note.get_window_extent(renderer)
+            note.update_positions(renderer)
+            box = Text.get_window_extent(note, renderer)  # of the words, without the line to the point
             inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
             if inside and not any(box.expanded(1.02, 1.15).overlaps(other) for other in taken):
                 taken.append(box)

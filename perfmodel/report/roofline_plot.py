@@ -46,7 +46,6 @@ def roofline(result: Result, at: Mapping[str, Any]) -> Any:
     _frame(axes, device, dots, used)
     _peaks(axes, device, used)
     _levels(axes, device, used)
-    _markers(figure, axes, dots, tuple(phases))
     hidden = [_hidden_share(costs) for costs in phases.values()]
     note = ", ".join(
         f"{100 * h:.0f} % of {name}" for name, h in zip(phases, hidden, strict=True) if h > 0.005
@@ -64,6 +63,7 @@ def roofline(result: Result, at: Mapping[str, Any]) -> Any:
     axes.set_title(
         f"{workload} on one {device.title or device.name}, {result.fidelity}", loc="left", fontsize=11
     )
+    _markers(figure, axes, dots, tuple(phases))
     return figure
 
 
@@ -241,7 +241,7 @@ def _markers(figure: Any, axes: Any, dots: Sequence[Dot], phases: Sequence[str])
                 label=f"{phase} (area: share of time)",
             )
     axes.legend(loc="upper left", frameon=False, fontsize=9)
-    ranked = sorted(dots, key=lambda d: -d.share)[:14]
+    ranked = sorted(dots, key=lambda d: -d.share)[:10]
     canvas.place_labels(
         figure,
         axes,
@@ -256,5 +256,5 @@ def _area(dot: Dot) -> float:
 
 
 def _words(dot: Dot) -> str:
-    more = f" +{len(dot.names) - 3}" if len(dot.names) > 3 else ""
-    return f"{', '.join(dot.names[:3])}{more}  {100 * dot.share:.0f} %"
+    more = f" +{len(dot.names) - 2}" if len(dot.names) > 3 else ""
+    return f"{', '.join(dot.names[: 2 if len(dot.names) > 3 else 3])}{more}  {100 * dot.share:.0f} %"
