@@ -54,7 +54,7 @@ def spiking_layer(
     batch, inputs, outputs  samples, neurons before and in the layer
     rate                    fraction of the inputs that spike in a step
     steps                   time steps
-    state                   state variables per neuron (1: leaky integrate-and-fire; 3 with an astrocyte trace)
+    state                   state variables per neuron (1: leaky integrate-and-fire; 3: astrocyte trace)
     dense                   every synapse is visited although it does not spike
 
     Events = batch x steps x inputs x outputs x rate, one addition each (vector); a neuron update takes 3

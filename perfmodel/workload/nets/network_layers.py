@@ -245,6 +245,7 @@ class MBConv(Part):
 
     out: str = size(doc="output channels")
     expand: str = size("6", "hidden / input channels; 1: no expansion layer")
+    expand_always: bool = flag(default=False, doc="an expansion layer even where expand is 1")
     kernel: str = size("3", "kernel of the depthwise convolution")
     stride: str = size("1", "stride of the depthwise convolution")
     squeezed: str = size("0", "channels of the channel attention; 0: none")
@@ -255,7 +256,7 @@ class MBConv(Part):
         x, out, stride = parts[0], sizes(self.out), sizes(self.stride)
         return blocks.inverted_residual(
             net, x, out, sizes(self.expand) * x.channels, sizes(self.kernel), stride, act=self.act,
-            expand=self.expand != "1", squeezed=sizes(self.squeezed), se_act=self.act, se_gate="sigmoid",
+            expand=self.expand != "1" or self.expand_always, squeezed=sizes(self.squeezed), se_act=self.act, se_gate="sigmoid",
             residual=blocks.equal(stride, 1) and blocks.equal(out, x.channels), name=name,
         )
 
