@@ -1,0 +1,107 @@
+"""Attention of many new tokens per sequence (prefill, encoders), one block of query rows at a time.
+
+    blocks  = batch x heads x ceil(rows / 128)
+    step    = |matrix time, exponentials, latency|_p of 128 keys
+    compute = max(rounds x mean block, longest block); a causal block reads the keys up to its last row
+    memory  = bytes of Q, K, V, O / DRAM bandwidth
+    time    = launch + |compute, memory|_p at the clock that the power limit leaves + passes over new tokens
+
+References
+[1] Dao, FlashAttention-2, arXiv:2307.08691.
+[2] Shah, Bikshandi, Zhang, Thakkar, Ramani, Dao, FlashAttention-3, arXiv:2407.08608.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from perfmodel.algebra import Value
+from perfmodel.engine.kernels.facts import (
+    GpuFacts,
+    KernelTime,
+    correction,
+    soft_maximum,
+    under_power_limit,
+    wave_count,
+)
+
+#: query rows of a block, keys of a step [1, 2]
+ROWS, KEYS = 128.0, 128.0
+
+
+@dataclass(frozen=True)
+class PrefillCorrections:
+    """Dimensionless corrections of a prefill attention kernel on a device; 1 is the documented reference."""
+
+    launch: Value = correction(0.3, 60.0)  # fixed time over 3 us
+    compute: Value = correction(0.1, 1.6)  # matrix rate over 0.8 of the peak
+    softmax: Value = correction(0.02, 10.0)  # exponentials per clock over 16 per processor
+    dram: Value = correction(0.2, 1.3)  # DRAM rate over 0.9 of nominal
+    step: Value = correction(0.01, 10.0, 0.5)  # latency of a step over 300 clocks
+    overlap: Value = correction(0.3, 5.0)  # p of the soft maximum over 3
+    tail: Value = correction(0.02, 1.0, 0.5)  # 1: whole waves
+    start: Value = correction(0.001, 20.0, 0.5)  # start of a block over 1 us
+    row: Value = correction(0.01, 20.0)  # passes over the new queries (4 B an element)
+    kv_row: Value = correction(0.01, 100.0)  # passes over the new keys and values: cache write, conversion
+    power: Value = correction(0.001, 4.0, 0.3)  # strength of the power limit
+    mask: Value = correction(0.02, 2.0, 0.5)  # keys read beyond the mask over 64
+    wide: Value = correction(0.1, 3.0)  # matrix rate at head sizes of 192 and more over that at 128
+    narrow: Value = correction(0.2, 3.0)  # the same at 64 and less
+
+
+def visited_keys(query: Value, past: Value, window: Value, rows: Value, causal: bool) -> tuple[Value, Value]:
+    """Keys that a block of query rows reads: mean over the blocks of a sequence, and the last block."""
+    blocks = np.ceil(query / rows)
+    total = past + query
+    if not causal:
+        return total + 0.0 * blocks, total + 0.0 * blocks
+    limit = np.where(window > 0.0, window, 1e15) + np.minimum(query, rows)
+    growing = np.clip(np.floor((limit - past) / rows), 0.0, blocks)
+    triangle = past + np.minimum((blocks + 1.0) / 2.0 * rows, query)
+    band = growing * (past + (growing + 1.0) / 2.0 * rows) + (blocks - growing) * np.minimum(limit, 1e14)
+    mean = np.where(total <= limit, triangle, band / np.maximum(blocks, 1.0))
+    return np.minimum(mean, total), np.minimum(total, limit)
+
+
+def attention_prefill_time(
+    batch: Value, query: Value, past: Value, heads: Value, kv_heads: Value, head_dim: Value, window: Value,
+    query_bytes: float, kv_bytes: float, key: str, gpu: GpuFacts, c: PrefillCorrections | None = None,
+    value_dim: Value | None = None, packed: Value = False, causal: bool = True,
+) -> KernelTime:
+    """Time of attention of `query` new tokens per sequence after `past` cached ones [s].
+
+    window       tokens of a sliding window; 0: none
+    key          number format of the matrix unit (bf16, fp8)
+    value_dim    size of a value head; None: head_dim
+    packed       the query heads of a cache head fill the rows of a block together
+    """
+    c = c or PrefillCorrections()
+    batch, query, past, heads, kv_heads, head_dim, window = (
+        np.asarray(v, dtype=float) for v in (batch, query, past, heads, kv_heads, head_dim, window)
+    )
+    value_dim = head_dim if value_dim is None else np.asarray(value_dim, dtype=float)
+    peak = gpu.matrix(key)
+    power = 3.0 * c.overlap
+    group = np.where(packed, heads / kv_heads, 1.0)
+    mean, last = visited_keys(query, past, window, ROWS / np.minimum(group, ROWS), causal)
+    width = head_dim + value_dim
+    shape = np.where(width >= 384.0, c.wide, np.where(width <= 128.0, c.narrow, 1.0))
+    rows = np.maximum(np.ceil(np.minimum(query * group, ROWS) / 64.0) * 64.0, 64.0)
+    matrix = 2.0 * rows * KEYS * width / (0.8 * c.compute * shape * peak / gpu.processors)
+    exponentials = rows * KEYS / (gpu.special / gpu.processors * c.softmax)
+    step = soft_maximum(power, matrix, exponentials, 300.0 * c.step / gpu.clock)
+    start, beyond = 1e-6 * c.start, 64.0 * c.mask
+    blocks = batch * heads * np.ceil(query * group / ROWS) / group
+    waves = wave_count(blocks, gpu.processors, c.tail)
+    usual, longest = ((keys + beyond) / KEYS * step + start for keys in (mean, last))
+    compute = np.maximum(waves * usual, longest)
+    keys = np.minimum(past + query, np.where(window > 0.0, query + window, 1e15))
+    moved = batch * query * heads * width * query_bytes + batch * keys * kv_heads * width * kv_bytes
+    memory = moved / (0.9 * c.dram * gpu.dram)
+    flop = 2.0 * batch * heads * query * mean * width
+    work = under_power_limit(soft_maximum(power, compute, memory), flop, peak, c.power)
+    passes = c.row * batch * query * heads * head_dim + c.kv_row * batch * query * kv_heads * width
+    launch = 3e-6 * c.launch
+    return KernelTime(launch + work + 4.0 * passes / gpu.dram, launch, compute, memory, waves)

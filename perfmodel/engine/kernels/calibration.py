@@ -1,0 +1,92 @@
+"""Shipped corrections of the kernel models and which of them apply to a device.
+
+A file ``hardware_specs/calibrations/kernels-<name>.yaml`` holds groups of fitted corrections by family; a
+group is named ``backend/kernel source/number formats/mode``.  A device without a file uses that of its
+architecture (corrections are dimensionless), else the class file fitted to all devices together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from perfmodel import shipped
+from perfmodel.spec import FrozenMap, Provenance, anything, load, many, text
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelCalibration:
+    """One file of fitted corrections."""
+
+    sources_required = False
+
+    calibration: str = text(doc="name of the file's subject: a device or a class")
+    applies_to: tuple[str, ...] = many(text(), doc="names of devices, * and ? match; first file wins")
+    data: str = text(doc="data set that was fitted")
+    date: str = text(doc="day of the fit")
+    transfer: Any = anything(default=None, doc="errors on devices that were left out of a class fit")
+    families: Any = anything(doc="family -> group -> rows, errors and values")
+    provenance: FrozenMap[Provenance] = field(default_factory=FrozenMap, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Applied:
+    """Corrections that apply to a group: the values, where they come from, and their held-out spread."""
+
+    values: Any
+    calibration: str  #: file they come from; empty: none, the documented starts
+    group: str
+    low: float = 0.7  #: measured / predicted, 10 % quantile on rows that were not fitted
+    high: float = 1.6  #: and 90 %
+
+
+@cache
+def calibrations() -> tuple[KernelCalibration, ...]:
+    """All shipped kernel calibrations: those of named devices first, the class last."""
+    folder = shipped.folder("hardware_specs") / "calibrations"
+    found = [load(KernelCalibration, path) for path in sorted(Path(folder).glob("kernels-*.yaml"))]
+    return tuple(sorted(found, key=lambda one: "*" in one.applies_to))
+
+
+def corrections_for(family: str, kind: type[Any], device: str, group: str,
+                    files: tuple[KernelCalibration, ...] | None = None) -> Applied:
+    """Corrections of a kernel family for a group on a device, or the nearest group that is known.
+
+    kind   corrections class of the family
+    group  ``backend/kernel source/number formats/mode``; parts may be empty
+    """
+    files = calibrations() if files is None else files
+    for one in files:
+        groups = (one.families or {}).get(family, {})
+        if groups and any(fnmatch(device, pattern) for pattern in one.applies_to):
+            name = nearest(group, tuple(groups))
+            entry: Mapping[str, Any] = groups[name]
+            known = {f.name for f in fields(kind)}
+            values = {key: float(value) for key, value in entry["values"].items() if key in known}
+            low, high = entry.get("spread", (0.7, 1.6))
+            return Applied(kind(**values), one.calibration, name, float(low), float(high))
+    return Applied(kind(), "", "")
+
+
+def nearest(group: str, known: tuple[str, ...]) -> str:
+    """The known group closest to the asked one: formats and mode count most, then source, then backend."""
+    if group in known:
+        return group
+    weights = (1.0, 2.0, 4.0, 4.0, 4.0, 4.0)
+
+    def likeness(candidate: str) -> float:
+        score = 0.0
+        for weight, mine, other in zip(weights, group.split("/"), candidate.split("/"), strict=False):
+            if mine == other:
+                score += weight
+            elif other == "any" or mine == "any":
+                score += 0.4 * weight
+            elif mine in other or other in mine:
+                score += 0.5 * weight
+        return score
+
+    return max(known, key=likeness)

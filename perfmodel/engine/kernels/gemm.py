@@ -1,0 +1,116 @@
+"""Matrix products on a GPU: thread-block tiles, split-K, waves, L2 feed, DRAM traffic, launch.
+
+C[m,n] = A[m,k] B[n,k].  A candidate is a tile (M, N) and a split s of k:
+
+    blocks  = ceil(m/M) ceil(n/N) s                     rounds = blocks / processors, softly rounded up
+    step    = |matrix time, shared-memory latency, L2 feed|_p of one k-step of 128 bytes
+    compute = rounds x ceil(k / s / step) x step + epilogue
+    memory  = bytes that miss L2 / DRAM bandwidth
+    time    = launch + split + | compute, memory |_p, at the clock that the power limit leaves
+
+References
+[1] NVIDIA, Matrix Multiplication Background User's Guide (tiles, waves, split-K).
+[2] Kerr, Merrill, Demouth, Tran, CUTLASS: Fast Linear Algebra in CUDA C++, 2017.
+[3] Osama, Merrill, Cecka, Garland, Owens, Stream-K, PPoPP 2023, arXiv:2301.03598.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from perfmodel.algebra import Value
+from perfmodel.engine.kernels.facts import (
+    GpuFacts,
+    KernelTime,
+    column,
+    correction,
+    facts_column,
+    fastest,
+    miss_share,
+    soft_maximum,
+    under_power_limit,
+    wave_count,
+)
+
+_HALF = ((64, 16), (64, 32), (64, 64), (128, 32), (128, 64), (128, 128), (256, 64), (256, 128))
+_SHAPES = sorted({shape for m, n in _HALF for shape in ((m, n), (n, m))})
+_SPLITS = (1, 2, 3, 4, 6, 8, 16, 32)
+#: candidate tiles and splits, one axis
+TILE_M = np.repeat([float(m) for m, _ in _SHAPES], len(_SPLITS))
+TILE_N = np.repeat([float(n) for _, n in _SHAPES], len(_SPLITS))
+SPLIT = np.tile([float(s) for s in _SPLITS], len(_SHAPES))
+#: bytes of one operand row in one k-step: the swizzle width of shared memory
+STEP_BYTES = 128.0
+
+
+class Storage(NamedTuple):
+    """Bytes of an element of A, B and C, and the format that the matrix unit computes in."""
+
+    a: float
+    b: float
+    c: float
+    key: str
+
+
+@dataclass(frozen=True)
+class GemmCorrections:
+    """Dimensionless corrections of a GEMM library on a device; 1 is the documented reference."""
+
+    compute: Value = correction(0.3, 1.3)  # matrix rate over 0.9 of the peak
+    dram: Value = correction(0.5, 1.15)  # DRAM rate over 0.9 of nominal
+    launch: Value = correction(0.3, 200.0)  # fixed time over 1.5 us
+    step: Value = correction(0.1, 6.0)  # latency of one k-step over 150 clocks
+    split: Value = correction(0.05, 10.0)  # joining of split-K over 2 us
+    write: Value = correction(0.2, 5.0)  # epilogue rate over 0.8 of the DRAM rate
+    overlap: Value = correction(0.3, 5.0)  # p of the soft maximum over 3
+    tail: Value = correction(0.02, 1.0, 0.3)  # 1: whole waves
+    resident: Value = correction(0.02, 3.0)  # weights that stay in L2 over 0.1 of it
+    power: Value = correction(0.001, 4.0, 0.3)  # strength of the power limit
+    tile: Value = correction(0.01, 8.0)  # loss of small tiles over 0.1
+    l2: Value = correction(0.2, 5.0)  # L2 rate over twice the streaming rate
+    quantise: Value = correction(0.001, 20.0, 0.05)  # passes over A before the product (3 B per element)
+    host: Value = correction(0.01, 300.0, 0.02)  # floor set by the caller over 1.5 us
+
+
+def gemm_time(m: Value, n: Value, k: Value, storage: Storage, gpu: GpuFacts,
+              c: GemmCorrections | None = None) -> KernelTime:
+    """Time of C[m,n] = A[m,k] B[n,k]; sizes [elements], broadcast shapes -> same shape [s] [1, 2]."""
+    c = c or GemmCorrections()
+    hw = facts_column(gpu)
+    m, n, k = column(m), column(n), column(k)
+    peak = hw.matrix(storage.key)
+    power = 3.0 * c.overlap
+    depth = STEP_BYTES / max(storage.a, storage.b)  # elements of k in one step
+    split = np.minimum(SPLIT, np.maximum(np.floor(k / depth), 1.0))
+    blocks = np.ceil(m / TILE_M) * np.ceil(n / TILE_N) * split
+    waves = wave_count(blocks, hw.processors, c.tail)
+    rows, columns = np.minimum(TILE_M, m), np.minimum(TILE_N, n)
+    loss = 0.1 * c.tile
+    efficiency = (1.0 + 0.75 * loss) / (1.0 + loss * (64.0 / TILE_M + 64.0 / TILE_N))
+    matrix = 2.0 * TILE_M * TILE_N * depth / (0.9 * c.compute * efficiency * peak / hw.processors)
+    latency = 150.0 * c.step / hw.clock
+    feed = (rows * storage.a + columns * storage.b) * depth / (2.0 * c.l2 * hw.l2 / hw.processors)
+    partial = np.where(split > 1.0, 4.0, storage.c)  # partial sums are fp32
+    epilogue = rows * columns * partial / (0.8 * c.write * hw.dram / hw.processors)
+    compute = waves * np.ceil(k / split / depth) * soft_maximum(power, matrix, latency, feed)
+    compute = compute + epilogue * (1.0 + 0.6 * (waves - 1.0))  # part of it hides behind the next tile
+    memory = _dram_bytes(m, n, k, storage, hw, c) / (0.9 * c.dram * hw.dram)
+    work = under_power_limit(soft_maximum(power, compute, memory), 2.0 * m * n * k, peak, c.power)
+    launch = 1.5e-6 * c.launch
+    kernel = launch + np.where(split > 1.0, 2e-6 * c.split, 0.0) + work
+    best = fastest(kernel, seconds=kernel, compute=compute, memory=memory, waves=waves)
+    before = c.quantise * 3.0 * (m * k / hw.dram)[..., 0]
+    seconds = ((best["seconds"] + before) ** 4 + (1.5e-6 * c.host) ** 4) ** 0.25
+    return KernelTime(seconds, launch, best["compute"], best["memory"] + before, best["waves"])
+
+
+def _dram_bytes(m: Value, n: Value, k: Value, storage: Storage, hw: GpuFacts, c: GemmCorrections) -> Value:
+    """Bytes from and to DRAM: weights are cold unless small, activations warm unless large."""
+    weights = n * k * storage.b
+    activations = m * k * storage.a + m * n * storage.c
+    cold = miss_share(weights, 0.1 * c.resident * hw.l2_bytes)
+    spilled = 1.0 / (1.0 + (0.6 * hw.l2_bytes / (weights + activations)) ** 6)
+    return weights * cold + activations * spilled

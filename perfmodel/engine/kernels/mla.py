@@ -1,0 +1,83 @@
+"""Multi-head latent attention in its absorbed form: one latent cache vector per token for all heads.
+
+    blocks  = batch x ceil(heads x query / 64) x splits of the cache
+    step    = |matrix time of 64 cached tokens against rank + rope and rank values, latency, L2 feed|_p
+    time    = launch + |rounds x (steps x step + start), cache bytes / DRAM|_p + joining + passes
+
+The form that is not absorbed (prefill) is `attention_prefill_time` with 192 and 128 values per head.
+
+References
+[1] DeepSeek-AI, DeepSeek-V2, arXiv:2405.04434 (latent attention, absorption of the up-projections).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from perfmodel.algebra import Value
+from perfmodel.engine.kernels.attention_decode import SPLITS
+from perfmodel.engine.kernels.facts import (
+    GpuFacts,
+    KernelTime,
+    column,
+    correction,
+    facts_column,
+    fastest,
+    miss_share,
+    soft_maximum,
+    wave_count,
+)
+
+#: cached tokens of a step, query rows of a block
+TOKENS, ROWS = 64.0, 64.0
+
+
+@dataclass(frozen=True)
+class MlaCorrections:
+    """Dimensionless corrections of an absorbed MLA kernel on a device; 1 is the documented reference."""
+
+    launch: Value = correction(0.3, 60.0)  # fixed time over 3 us
+    dram: Value = correction(0.4, 1.2)  # DRAM rate over 0.9 of nominal
+    step: Value = correction(0.01, 10.0)  # latency of a step over 1000 clocks
+    compute: Value = correction(0.05, 6.0)  # matrix rate over 0.8 of the bf16 peak
+    combine: Value = correction(0.01, 1e6)  # joining of the splits over 1.5 us; huge: no splits
+    overlap: Value = correction(0.3, 5.0)  # p of the soft maximum over 3
+    tail: Value = correction(0.02, 1.0, 0.5)  # 1: whole waves
+    resident: Value = correction(0.05, 4.0)  # cache that stays in L2 over half of it
+    l2: Value = correction(0.05, 5.0)  # L2 rate over twice the streaming rate
+    start: Value = correction(0.01, 20.0)  # start of a block over 1 us
+    row: Value = correction(0.001, 20.0, 0.3)  # passes over the new tokens (4 B an element)
+
+
+def mla_decode_time(batch: Value, query: Value, context: Value, heads: Value, kv_bytes: float, gpu: GpuFacts,
+                    c: MlaCorrections | None = None, rank: Value = 512.0, rope: Value = 64.0) -> KernelTime:
+    """Time of absorbed latent attention of `query` new tokens per sequence against `context` tokens [s] [1].
+
+    context   tokens attended, the new ones included
+    kv_bytes  bytes of a cached element
+    """
+    c = c or MlaCorrections()
+    hw = facts_column(gpu)
+    batch, query, context, heads = (column(v) for v in (batch, query, context, heads))
+    rows = heads * query
+    tiles = np.ceil(context / TOKENS)
+    split = np.minimum(SPLITS, tiles)
+    waves = wave_count(batch * np.ceil(rows / ROWS) * split, hw.processors, c.tail)
+    power = 3.0 * c.overlap
+    used = np.minimum(np.ceil(rows / 16.0) * 16.0, ROWS)
+    rate = 0.8 * c.compute * hw.matrix("bf16") / hw.processors
+    matrix = 2.0 * used * TOKENS * (2.0 * rank + rope) / rate
+    feed = TOKENS * (rank + rope) * kv_bytes / (2.0 * c.l2 * hw.l2 / hw.processors)
+    step = soft_maximum(power, matrix, 1000.0 * c.step / hw.clock, feed)
+    cached = batch * context * (rank + rope) * kv_bytes
+    cold = cached * miss_share(cached, 0.5 * c.resident * hw.l2_bytes)
+    memory = (cold + 2.0 * batch * rows * (2.0 * rank + rope)) / (0.9 * c.dram * hw.dram)
+    compute = waves * (np.ceil(tiles / split) * step + 1e-6 * c.start)
+    joined = 1.5e-6 * c.combine + split * batch * heads * rank * 8.0 / (0.5 * hw.l2)
+    launch = 3e-6 * c.launch + np.where(split > 1.0, joined, 0.0)
+    launch = launch + c.row * batch * rows * (rank + rope) * 4.0 / hw.dram
+    kernel = launch + soft_maximum(power, compute, memory)
+    parts = fastest(kernel, seconds=kernel, compute=compute, memory=memory, waves=waves, launch=launch)
+    return KernelTime(**parts)

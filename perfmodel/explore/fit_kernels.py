@@ -1,0 +1,264 @@
+"""Fit the corrections of the kernel models to tables of measured times, score them, write the YAML files.
+
+The fit is a bounded least squares on the logarithm of the time with a robust loss, in the logarithm of the
+corrections, started at their documented values.  Errors are those of rows whose whole shape family (widths of
+a product, head counts, hidden sizes) was left out of the fit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from perfmodel.engine.kernels.facts import GpuFacts, bounds, gpu_facts
+from perfmodel.errors import ArgumentError
+from perfmodel.explore.kernel_tables import (
+    FAMILIES,
+    Family,
+    Rows,
+    device_name,
+    read_table,
+    recognise,
+    size,
+    take,
+)
+from perfmodel.explore.score_kernels import errors
+from perfmodel.hardware.catalog import device
+
+#: rows used in one fit, and folds of shape families that are left out in turn
+MOST_ROWS, FOLDS = 1500, 3
+#: fewer rows of a group are not fitted on their own
+LEAST_ROWS = 20
+#: device, its rows, its facts, group name
+Case: TypeAlias = tuple[str, Rows, GpuFacts, str]
+#: devices of the class of datacentre GPUs
+CLASS = ("a100-sxm-80gb", "h100-sxm5", "b200-sxm", "rtx-pro-6000-server")
+
+
+def fit(family: Family, cases: Iterable[tuple[Rows, GpuFacts, str]], budget: int = 25) -> Any:
+    """Corrections that fit the measured rows of (rows, facts, group name) cases together."""
+    from scipy.optimize import least_squares
+
+    cases = [(_thin(rows), gpu, group) for rows, gpu, group in cases]
+    limits = bounds(family.corrections)
+    low, high, start = (np.log([v[i] for v in limits.values()]) for i in range(3))
+    measured = np.log(np.concatenate([rows["latency_us"] * 1e-6 for rows, _, _ in cases]))
+
+    def build(x: Any) -> Any:
+        return family.corrections(**dict(zip(limits, np.exp(x), strict=True)))
+
+    def residual(x: Any) -> Any:
+        c = build(x)
+        predicted = [family.predict(rows, gpu, c, group).seconds for rows, gpu, group in cases]
+        return np.log(np.concatenate(predicted)) - measured
+
+    def search(x0: Any) -> Any:
+        inside = np.clip(x0, low + 1e-6, high - 1e-6)
+        return least_squares(residual, inside, bounds=(low, high), loss="soft_l1", f_scale=0.1, diff_step=0.01,
+                             x_scale=0.3, max_nfev=budget)
+
+    best = min((search(x0) for x0 in _starts(limits, start)), key=lambda found: float(found.cost))
+    return build(best.x)
+
+
+def _starts(limits: Mapping[str, Any], start: Any) -> list[Any]:
+    """The documented start, one of little overlap and few waves, and one where a cache is never split."""
+    names, out = list(limits), [start]
+    for changes in ({"overlap": 0.45, "tail": 0.95}, {"combine": 3e4, "step": 5.0}):
+        if set(changes) <= set(names) and limits.get("combine", (0, 1e9))[1] > max(changes.values()):
+            other = start.copy()
+            for name, value in changes.items():
+                other[names.index(name)] = np.log(value)
+            out.append(other)
+    return out
+
+
+def _thin(rows: Rows) -> Rows:
+    count = size(rows)
+    if count <= MOST_ROWS:
+        return rows
+    return take(rows, np.random.default_rng(0).permutation(count)[:MOST_ROWS])
+
+
+def shape_folds(family: Family, rows: Rows, folds: int = FOLDS) -> list[Any]:
+    """Masks of the rows left out: whole shape families, spread over the folds."""
+    if family.name == "gemm":
+        widths = np.unique(np.concatenate([rows["n"], rows["k"]]))
+        order = np.random.default_rng(1).permutation(len(widths))
+        chosen = [widths[order[i::folds][:3]] for i in range(folds)]
+        return [np.isin(rows["n"], some) | np.isin(rows["k"], some) for some in chosen]
+    labels = family.shapes(rows)
+    known = np.unique(labels)
+    return [np.isin(labels, known[i::folds]) for i in range(min(folds, len(known)))]
+
+
+def held_out(family: Family, rows: Rows, gpu: GpuFacts, group: str) -> tuple[Any, Any]:
+    """Predicted and measured times of rows whose shape family was left out."""
+    predicted, measured = [], []
+    for out in shape_folds(family, rows):
+        if (~out).sum() >= LEAST_ROWS and out.any():
+            c = fit(family, [(take(rows, ~out), gpu, group)], budget=15)
+            predicted.append(family.predict(take(rows, out), gpu, c, group).seconds)
+            measured.append(rows["latency_us"][out] * 1e-6)
+    if not predicted:
+        return np.zeros(0), np.zeros(0)
+    return np.concatenate(predicted), np.concatenate(measured)
+
+
+def fit_group(family: Family, rows: Rows, gpu: GpuFacts, group: str, check: bool = True) -> dict[str, Any]:
+    """Entry of a calibration file for one group: rows, errors and values."""
+    c = fit(family, [(rows, gpu, group)])
+    measured = rows["latency_us"] * 1e-6
+    own = family.predict(rows, gpu, c, group).seconds
+    predicted, known = held_out(family, rows, gpu, group) if check else (np.zeros(0), np.zeros(0))
+    ratio = known / predicted if len(known) else measured / own
+    entry: dict[str, Any] = {"rows": size(rows), "parameters": len(fields(family.corrections)),
+                             "in_sample": _short(errors(own, measured))}
+    if len(known):
+        entry["held_out"] = _short(errors(predicted, known))
+    entry["spread"] = [round(float(np.quantile(ratio, q)), 3) for q in (0.1, 0.9)]
+    entry["values"] = {f.name: float(f"{getattr(c, f.name):.4g}") for f in fields(family.corrections)}
+    return entry
+
+
+def _short(error: Mapping[str, Any]) -> dict[str, float]:
+    return {name: round(error[name], 1) for name in ("mape", "median", "p90", "bias")}
+
+
+def group_rows(family: Family, rows: Rows) -> list[tuple[str, Rows]]:
+    """(group name, rows of it) in order of name."""
+    names = family.groups(rows)
+    return [(str(name), take(rows, names == name)) for name in np.unique(names)]
+
+
+def fit_device(name: str, tables: Mapping[str, Rows], check: bool = True) -> dict[str, Any]:
+    """Families -> groups of one device from tables by family name."""
+    gpu = gpu_facts(device(name))
+    found: dict[str, Any] = {}
+    for family in FAMILIES:
+        if family.name not in tables:
+            continue
+        mine = _of_device(tables[family.name], name)
+        groups = [(g, r) for g, r in group_rows(family, mine) if size(r) >= LEAST_ROWS] if size(mine) else []
+        if groups:
+            found[family.name] = {g: fit_group(family, r, gpu, g, check) for g, r in groups}
+    return found
+
+
+def fit_class(tables: Mapping[str, Rows], names: Iterable[str] = CLASS, check: bool = True) -> dict[str, Any]:
+    """Groups fitted to several devices together, ``any/any/formats/mode``, and errors on devices left out."""
+    found: dict[str, Any] = {}
+    for family in FAMILIES:
+        cases = [case for name in names for case in _class_cases(family, tables, name)]
+        for kind in sorted({_anonymous(group) for _, _, _, group in cases}):
+            some = [case for case in cases if _anonymous(case[3]) == kind]
+            entry = _class_entry(family, some, check)
+            found.setdefault(family.name, {})[kind] = entry
+    return found
+
+
+def _class_cases(family: Family, tables: Mapping[str, Rows], name: str) -> list[Case]:
+    if family.name not in tables:
+        return []
+    rows = _of_device(tables[family.name], name)
+    if not size(rows):
+        return []
+    gpu = gpu_facts(device(name))
+    groups = [(g, r) for g, r in group_rows(family, rows) if size(r) >= LEAST_ROWS]
+    return [(name, take(r, slice(None, None, 3)), gpu, g) for g, r in groups]
+
+
+def _anonymous(group: str) -> str:
+    return "/".join(["any", "any", *group.split("/")[2:]])
+
+
+def _class_entry(family: Family, cases: list[Case], check: bool) -> dict[str, Any]:
+    def outcome(c: Any, some: list[Case]) -> tuple[Any, Any]:
+        predicted = np.concatenate([family.predict(r, gpu, c, g).seconds for _, r, gpu, g in some])
+        return predicted, np.concatenate([r["latency_us"] * 1e-6 for _, r, _, _ in some])
+
+    c = fit(family, [case[1:] for case in cases], budget=15)
+    predicted, measured = outcome(c, cases)
+    entry: dict[str, Any] = {"rows": len(measured), "parameters": len(fields(family.corrections)),
+                             "in_sample": _short(errors(predicted, measured))}
+    ratio = measured / predicted
+    devices = sorted({case[0] for case in cases})
+    if check and len(devices) > 1:
+        left_out = {}
+        for name in devices:
+            others = fit(family, [case[1:] for case in cases if case[0] != name], budget=10)
+            left_out[name] = _short(errors(*outcome(others, [case for case in cases if case[0] == name])))
+        entry["left_out_device"] = left_out
+    entry["spread"] = [round(float(np.quantile(ratio, q)), 3) for q in (0.1, 0.9)]
+    entry["values"] = {f.name: float(f"{getattr(c, f.name):.4g}") for f in fields(family.corrections)}
+    return entry
+
+
+def _of_device(rows: Rows, name: str) -> Rows:
+    systems = rows.get("system", rows.get("device"))
+    return take(rows, np.array([device_name(s) == name for s in systems]))
+
+
+
+def tables_of(folder: str | Path) -> dict[str, dict[str, Any]]:
+    """Tables by family name of all recognised files of a folder."""
+    found = {}
+    for path in sorted(Path(folder).glob("kernel_*.csv*")):
+        rows = read_table(path)
+        try:
+            found[recognise(rows).name] = rows
+        except ArgumentError:
+            continue  # a table that no model predicts
+    return found
+
+
+#: devices with measured tables, and the names that their corrections apply to
+DEVICE_FILES: Mapping[str, tuple[str, ...]] = {
+    "a100-sxm-80gb": ("a100-*", "a800-*", "a30"),
+    "h100-sxm5": ("h100-*", "h200-*", "h800-*", "h20", "gh200*"),
+    "b200-sxm": ("b200-*", "b300-*", "gb200", "gb300"),
+    "rtx-pro-6000-server": ("rtx-pro-6000-*", "rtx-5090", "gb10-*"),
+    "b60": ("b60", "arc-*"),
+}
+CLASS_FILE = "nvidia-gpu"
+
+
+def document(name: str, applies_to: Iterable[str], families: Mapping[str, Any], data: str, date: str) -> str:
+    """Text of a calibration file: one line per fact of a group, values in flow style."""
+    lines = [f"calibration: {name}", f"applies_to: [{', '.join(json.dumps(a) for a in applies_to)}]",
+             f"data: {json.dumps(data)}", f'date: "{date}"', "families:"]
+    for family, groups in families.items():
+        lines.append(f"  {family}:")
+        for group, entry in groups.items():
+            lines.append(f"    {json.dumps(group)}:")
+            lines += [f"      {key}: {_flow(value)}" for key, value in entry.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _flow(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_flow(item) for item in value) + "]"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def rebuild(data: str | Path, out: str | Path, source: str, date: str, check: bool = True) -> list[Path]:
+    """Fit every table of a data folder and write the calibration files of the devices and of the class.
+
+    source  citation of the data set, written into the files
+    """
+    tables = tables_of(data)
+    found = {name: (patterns, fit_device(name, tables, check)) for name, patterns in DEVICE_FILES.items()}
+    found[CLASS_FILE] = (("*",), fit_class(tables, check=check))
+    written = []
+    for name, (patterns, families) in found.items():
+        path = Path(out) / f"kernels-{name}.yaml"
+        path.write_text(document(name, patterns, families, source, date), encoding="utf-8")
+        written.append(path)
+    return written

@@ -1,0 +1,62 @@
+"""Score the kernel models on tables of measured times: errors by device, kernel source and number formats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from perfmodel.engine.kernels.calibration import KernelCalibration, corrections_for
+from perfmodel.engine.kernels.facts import GpuFacts, gpu_facts
+from perfmodel.explore.kernel_tables import Family, Rows, device_name, read_table, recognise, size, take
+from perfmodel.hardware.catalog import device
+
+
+def errors(predicted: Any, measured: Any) -> dict[str, Any]:
+    """Error summary of predictions: mape, median, p90, bias in per cent, rank correlation."""
+    relative = np.abs(predicted / measured - 1.0)
+    order = [np.argsort(np.argsort(v)).astype(float) for v in (predicted, measured)]
+    spread = order[0].std() * order[1].std()
+    joint = np.mean((order[0] - order[0].mean()) * (order[1] - order[1].mean()))
+    rank = float(joint / spread) if spread else 1.0
+    return {
+        "n": len(measured), "mape": 100 * float(relative.mean()), "median": 100 * float(np.median(relative)),
+        "p90": 100 * float(np.quantile(relative, 0.9)),
+        "bias": 100 * float(np.expm1(np.mean(np.log(predicted / measured)))), "spearman": rank,
+    }
+
+
+def score(path: str | Path, fidelity: str = "calibrated",
+          files: tuple[KernelCalibration, ...] | None = None) -> dict[str, Any]:
+    """Errors of a table of measured kernel times: ``summary`` and ``groups`` by device, source and formats.
+
+    fidelity  roofline (bound of the datasheet), dataflow (documented corrections), calibrated (shipped ones)
+    """
+    rows = read_table(path)
+    family = recognise(rows)
+    systems = rows["system"] if "system" in rows else rows["device"]
+    predicted, names = np.zeros(size(rows)), family.groups(rows)
+    groups = []
+    for system in np.unique(systems):
+        name = device_name(str(system))
+        gpu = gpu_facts(device(name))
+        for group in np.unique(names[systems == system]):
+            mask = (systems == system) & (names == group)
+            some = take(rows, mask)
+            predicted[mask], source = _predict(family, some, gpu, str(group), name, fidelity, files)
+            groups.append({"device": name, "group": str(group), "calibration": source,
+                           **errors(predicted[mask], some["latency_us"] * 1e-6)})
+    summary = errors(predicted, rows["latency_us"] * 1e-6)
+    return {"family": family.name, "fidelity": fidelity, "summary": summary, "groups": groups}
+
+
+def _predict(family: Family, rows: Rows, gpu: GpuFacts, group: str, name: str, fidelity: str,
+             files: tuple[KernelCalibration, ...] | None) -> tuple[Any, str]:
+    if fidelity == "roofline":
+        return family.bound(rows, gpu, group), "datasheet"
+    if fidelity == "dataflow":
+        return family.predict(rows, gpu, family.corrections(), group).seconds, "documented"
+    applied = corrections_for(family.name, family.corrections, name, group, files)
+    origin = f"{applied.calibration}: {applied.group}"
+    return family.predict(rows, gpu, applied.values, group).seconds, origin

@@ -1,0 +1,86 @@
+"""Attention kernels: hand-counted keys, waves and bytes, and properties."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from perfmodel.engine.kernels.attention_decode import attention_decode_time
+from perfmodel.engine.kernels.attention_prefill import attention_prefill_time, visited_keys
+from perfmodel.engine.kernels.facts import GpuFacts
+from perfmodel.engine.kernels.mla import mla_decode_time
+
+GPU = GpuFacts(processors=100.0, clock=1e9, dram=1e12, l2_bytes=40e6, l2=5e12, peak={"bf16": 100e12, "fp8": 200e12},
+               special=1.6e12)
+
+
+def decode(batch=8, context=4096, heads=32, kv=8, dim=128, window=0, kv_bytes=2.0, gpu=GPU, **more):
+    return attention_decode_time(batch, context, heads, kv, dim, window, kv_bytes, gpu, **more)
+
+
+def prefill(batch=2, query=2048, past=0, heads=32, kv=8, dim=128, window=0, gpu=GPU, **more):
+    return attention_prefill_time(batch, query, past, heads, kv, dim, window, 2.0, 2.0, "bf16", gpu, **more)
+
+
+def test_causal_blocks_read_up_to_their_last_row():
+    mean, last = visited_keys(np.array(256.0), 0.0, 0.0, 128.0, True)
+    assert (mean, last) == ((128 + 256) / 2, 256)  # two blocks: 128 keys, 256 keys
+    mean, last = visited_keys(np.array(256.0), 512.0, 0.0, 128.0, True)
+    assert (mean, last) == ((640 + 768) / 2, 768)
+    mean, last = visited_keys(np.array(256.0), 0.0, 0.0, 128.0, False)
+    assert (mean, last) == (256, 256)
+
+
+def test_a_window_caps_the_keys():
+    mean, last = visited_keys(np.array(1024.0), 0.0, 128.0, 128.0, True)
+    assert last == 256  # 128 of the window and 128 rows of the block
+    assert mean == (128 + 7 * 256) / 8  # the first block sees itself, seven see 256
+
+
+def test_decode_reads_the_cache_once():
+    cache = 64 * 8 * 16384 * 2 * 128 * 2
+    time = decode(batch=64, context=16384)
+    assert time.memory >= cache / 1e12
+    assert time.seconds >= time.memory
+
+
+def test_one_long_sequence_is_split_over_the_processors():
+    split = decode(batch=1, context=131072, kv=1, heads=8)
+    assert split.seconds < 131072 / 64 * 500e-9 / 10  # a single block would take 2048 steps of 500 clocks
+
+
+def test_heads_that_share_a_cache_head_share_a_block():
+    assert decode(batch=64, packed=True).seconds < decode(batch=64, packed=False).seconds
+
+
+def test_a_window_reads_less():
+    assert decode(batch=64, context=65536, window=1024).seconds < decode(batch=64, context=65536).seconds
+
+
+@pytest.mark.parametrize("call", [decode, prefill])
+def test_more_bandwidth_is_never_slower(call):
+    assert call(gpu=dataclasses.replace(GPU, dram=2e12)).seconds <= call().seconds
+
+
+def test_prefill_is_never_below_its_bound():
+    query = np.array([128.0, 1024, 8192])
+    flop = 4 * 2 * 32 * 128 * query * (query + 1) / 2
+    assert np.all(prefill(query=query).seconds >= flop / 100e12)
+
+
+def test_longer_is_slower():
+    for call, name in ((decode, "context"), (prefill, "query")):
+        times = call(**{name: np.array([128.0, 512, 2048, 8192])}).seconds
+        assert np.all(np.diff(times) > 0)
+
+
+def test_latent_cache_is_shared_by_all_heads():
+    few, many = (mla_decode_time(64, 1, 8192, h, 2.0, GPU) for h in (16, 64))
+    assert few.memory == pytest.approx(64 * (8192 * 576 * 2 + 16 * 1088 * 2) / (0.9 * 1e12), rel=1e-6)
+    assert many.seconds < 4 * few.seconds
+
+
+def test_scalar_equals_array():
+    contexts = [1.0, 100.0, 5000.0]
+    assert decode(context=np.array(contexts)).seconds == pytest.approx([float(decode(context=c).seconds) for c in contexts])
+    assert prefill(query=np.array([1.0, 300.0])).seconds == pytest.approx([float(prefill(query=q).seconds) for q in (1, 300)])
