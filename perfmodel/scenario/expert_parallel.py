@@ -1,0 +1,69 @@
+"""Exchange of expert parallelism: how long tokens travel to their experts and back, and what it bounds.
+
+References
+[1] Zhao et al., Insights into DeepSeek-V3, ISCA 2025, arXiv:2505.09343, sections 2.3.2 and 4.3.
+[2] DeepSeek-AI, DeepEP, github.com/deepseek-ai/DeepEP (counts copies by node, its own node included).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from perfmodel.algebra import Value, maximum, minimum
+
+
+def exchange_time(
+    tokens: Value, width: Value, destinations: Value, bandwidth: Value, dispatch: Value = 1.0,
+    combine: Value = 2.0,
+) -> Value:
+    """Time to send tokens to their experts and the results back [s] [1]: ``(b_d + b_c) B dest d / BW``.
+
+    tokens             per device; width of a token [elements]
+    destinations       experts that a token goes to, shared ones included, one per device
+    dispatch, combine  bytes of an element on the way there and back [B]
+    """
+    return (dispatch + combine) * tokens * destinations * width / bandwidth
+
+
+def decode_bound(exchange: Value, layers: Value, micro_batches: Value = 2.0) -> Value:
+    """Least time per output token [s] [1]: each of two micro-batches hides its work behind the other's
+    exchange, so a layer takes ``2 T`` and a token ``2 L T``.
+    """
+    return micro_batches * layers * exchange
+
+
+def distinct(draws: Value, places: Value) -> Value:
+    """Expected number of different places hit by independent uniform draws: ``n (1 - (1 - 1/n)^k)``."""
+    return places * (1.0 - (1.0 - 1.0 / places) ** draws)
+
+
+@dataclass(frozen=True)
+class Route:
+    """Copies of one token in an all-to-all over nodes of several devices.
+
+    copies   nodes that get the token, its own included
+    network  copies that cross the network
+    local    devices that get it over the links inside the nodes
+    """
+
+    copies: Value
+    network: Value
+    local: Value
+
+
+def node_limited(chosen: Value, nodes: Value, per_node: Value, limit: Value) -> Route:
+    """Copies under node-limited routing [1]: experts sit on at most `limit` of the nodes.
+
+    chosen experts per token spread evenly over the M = min(limit, nodes) nodes; one copy crosses the network
+    for each node but the own one (met with probability M/nodes), the rest is forwarded inside the nodes.
+    """
+    copies = minimum(limit, nodes)
+    return Route(copies, copies * (1.0 - 1.0 / nodes), copies * distinct(chosen / copies, per_node))
+
+
+def dispatch_bandwidth(route: Route, network: Value, inside: Value) -> Value:
+    """Logical rate of a dispatch per device [B/s] [2]: bytes of all node copies over the slower link.
+
+    network, inside  bandwidth per device between and inside nodes [B/s]
+    """
+    return route.copies / maximum(route.network / network, route.local / inside)
