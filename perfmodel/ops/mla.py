@@ -7,8 +7,9 @@ References
 
 from __future__ import annotations
 
-from perfmodel.algebra import Value, minimum
+from perfmodel.algebra import Value, floor, minimum
 from perfmodel.ops.attention import attended_pairs
+from perfmodel.ops.compressed import compressed_pairs
 from perfmodel.ops.core import Op, Tensor, Work
 from perfmodel.ops.registry import operator
 
@@ -78,21 +79,24 @@ def indexer(
     selected: Value = 2048,
     *,
     causal: bool = True,
+    ratio: Value = 1,
     name: str = "",
 ) -> Op:
     """Scores of every visible token, summed over few light heads, and their top-k: where to attend [2].
 
     heads, head_dim  index heads and their width; the index keys are shared by the heads and cached
-    selected         tokens kept per query
+    selected         entries kept per query
+    ratio            tokens per index key (1: one key per token)
 
     FLOP = 2 heads (head_dim + 1) per pair: the scores, and their weighted sum over the heads.  Vector
     operations: relu per head and pair, one comparison per pair for the selection.
     """
-    pairs = batch * attended_pairs(query, context, causal=causal)
-    loops = {
-        "b": batch, "h": heads, "s": query, "t": 1.0 * context, "d": head_dim,
-        "k": minimum(context, selected),
-    }
+    if causal:
+        pairs = batch * compressed_pairs(query, context, ratio)
+    else:
+        pairs = batch * query * floor(context / ratio)
+    entries = floor(context / ratio)
+    loops = {"b": batch, "h": heads, "s": query, "t": entries, "d": head_dim, "k": minimum(entries, selected)}
     tensors = (
         Tensor("Q", ("b", "h", "s", "d")),
         Tensor("K", ("b", "t", "d"), kind="kv"),

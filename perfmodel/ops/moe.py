@@ -50,7 +50,10 @@ def zipf_popularity(experts: int, top_k: float, exponent: float) -> tuple[float,
 
 
 def routed_rows(
-    experts: Value, top_k: Value, tokens: Value, capacity_factor: Value | None = None,
+    experts: Value,
+    top_k: Value,
+    tokens: Value,
+    capacity_factor: Value | None = None,
     popularity: Sequence[float] | None = None,
 ) -> tuple[Value, Value]:
     """Experts that compute, and mean rows of each.
@@ -106,7 +109,7 @@ def permute(tokens: Value, copies: Value, width: Value, *, name: str = "") -> Op
 
 @operator
 def combine(tokens: Value, copies: Value, width: Value, *, name: str = "") -> Op:
-    """Weighted sum of `copies` expert outputs per token: reads t c d, writes t d elements, 2 t c d operations."""
+    """Weighted sum of `copies` expert outputs per token: reads t c d, writes t d, 2 t c d operations."""
     loops = {"t": tokens, "c": copies, "d": width}
     tensors = (
         Tensor("x", ("t", "c", "d")),

@@ -58,9 +58,12 @@ def scan(batch: Value, query: Value, channels: Value, state: Value = 16, *, name
     loops = {"b": batch, "s": query, "c": channels, "n": state}
     cells = batch * query * channels * state
     tensors = (
-        Tensor("x", ("b", "s", "c")), Tensor("dt", ("b", "s", "c")),
-        Tensor("B", ("b", "s", "n")), Tensor("C", ("b", "s", "n")),
-        Tensor("A", ("c", "n"), kind="weight"), Tensor("D", ("c",), kind="weight"),
+        Tensor("x", ("b", "s", "c")),
+        Tensor("dt", ("b", "s", "c")),
+        Tensor("B", ("b", "s", "n")),
+        Tensor("C", ("b", "s", "n")),
+        Tensor("A", ("c", "n"), kind="weight"),
+        Tensor("D", ("c",), kind="weight"),
         *_state(("b", "c", "n")),
         Tensor("y", ("b", "s", "c"), output=True),
     )
@@ -93,9 +96,12 @@ def ssd(
     tokens, inner = batch * query, heads * head_dim
     pairs = batch * attended_pairs(query, query, chunk=chunk)
     tensors = (
-        Tensor("x", ("b", "s", "h", "p")), Tensor("dt", ("b", "s", "h")),
-        Tensor("B", ("b", "s", "g", "n")), Tensor("C", ("b", "s", "g", "n")),
-        Tensor("A", ("h",), kind="weight"), Tensor("D", ("h",), kind="weight"),
+        Tensor("x", ("b", "s", "h", "p")),
+        Tensor("dt", ("b", "s", "h")),
+        Tensor("B", ("b", "s", "g", "n")),
+        Tensor("C", ("b", "s", "g", "n")),
+        Tensor("A", ("h",), kind="weight"),
+        Tensor("D", ("h",), kind="weight"),
         Tensor("dt_bias", ("h",), kind="weight"),
         *_state(("b", "h", "p", "n")),
         Tensor("y", ("b", "s", "h", "p"), output=True),
@@ -155,7 +161,7 @@ def gated_delta_rule(
     channel_decay: bool = False,
     name: str = "",
 ) -> Op:
-    """Gated delta rule [4]: ``S = a S (1 - b k k^T) + b v k^T,  o = S q``; a decay per channel makes it KDA [5].
+    """Gated delta rule [4]: ``S = a S (1 - b k k^T) + b v k^T,  o = S q``; KDA [5] decays per channel.
 
     heads, key_heads  value heads, key heads (None: as many)
     channel_decay     one decay per key channel (Kimi delta attention) instead of one per head
@@ -172,7 +178,8 @@ def gated_delta_rule(
         Tensor("q", ("b", "s", "j", "d")),
         Tensor("k", ("b", "s", "j", "d")),
         Tensor("v", ("b", "s", "h", "e")),
-        Tensor("decay", decay_axes), Tensor("beta", ("b", "s", "h")),
+        Tensor("decay", decay_axes),
+        Tensor("beta", ("b", "s", "h")),
         *_state(("b", "h", "d", "e")),
         Tensor("o", ("b", "s", "h", "e"), output=True),
     )
@@ -187,7 +194,7 @@ def gated_delta_rule(
 
 @operator
 def rglru(batch: Value, query: Value, channels: Value, *, name: str = "") -> Op:
-    """Real-gated linear recurrent unit, ``h = a h + sqrt(1 - a^2) i x`` per channel (De et al., arXiv:2402.19427).
+    """Real-gated linear recurrent unit, ``h = a h + sqrt(1 - a^2) i x`` per channel (arXiv:2402.19427).
 
     One state and one stored rate per channel.  Per element 8 vector operations (gate, decay, normaliser,
     recurrence) and 4 special ones (exp, softplus, square root; the sigmoids count with the gates).
@@ -195,7 +202,9 @@ def rglru(batch: Value, query: Value, channels: Value, *, name: str = "") -> Op:
     loops = {"b": batch, "s": query, "c": channels}
     cells = batch * query * channels
     tensors = (
-        Tensor("x", ("b", "s", "c")), Tensor("r", ("b", "s", "c")), Tensor("i", ("b", "s", "c")),
+        Tensor("x", ("b", "s", "c")),
+        Tensor("r", ("b", "s", "c")),
+        Tensor("i", ("b", "s", "c")),
         Tensor("rate", ("c",), kind="weight"),
         *_state(("b", "c")),
         Tensor("y", ("b", "s", "c"), output=True),
@@ -213,8 +222,10 @@ def wkv(batch: Value, query: Value, channels: Value, *, name: str = "") -> Op:
     loops = {"b": batch, "s": query, "c": channels, "n": 3.0}
     cells = batch * query * channels
     tensors = (
-        Tensor("k", ("b", "s", "c")), Tensor("v", ("b", "s", "c")),
-        Tensor("decay", ("c",), kind="weight"), Tensor("bonus", ("c",), kind="weight"),
+        Tensor("k", ("b", "s", "c")),
+        Tensor("v", ("b", "s", "c")),
+        Tensor("decay", ("c",), kind="weight"),
+        Tensor("bonus", ("c",), kind="weight"),
         *_state(("b", "c", "n")),
         Tensor("y", ("b", "s", "c"), output=True),
     )

@@ -42,8 +42,13 @@ def sparse_attention(
     width = ceil_div(selected, block) * block
     pairs = batch * heads * attended_pairs(query, context, causal=causal, window=width)
     loops = {
-        "b": batch, "h": kv_heads, "g": heads / kv_heads, "s": query,
-        "t": minimum(context, width * query), "d": head_dim, "e": value_dim,
+        "b": batch,
+        "h": kv_heads,
+        "g": heads / kv_heads,
+        "s": query,
+        "t": minimum(context, width * query),
+        "d": head_dim,
+        "e": value_dim,
         "n": minimum(context, width) / block,
     }
     kept = batch * kv_heads * context
@@ -74,7 +79,7 @@ def cross_attention(
     value_dim: Value | None = None,
     name: str = "",
 ) -> Op:
-    """Attention of `query` tokens to all `source` tokens of another sequence; no mask, keys and values cached.
+    """Attention of `query` tokens to all `source` tokens of another sequence; no mask, cached keys.
 
     FLOP = 2 batch heads query source (head_dim + value_dim).
     """
@@ -113,8 +118,13 @@ def knn_attention(
     search = 2.0 * rows * query * tries * head_dim
     values = 4.0 * rows * query * near * head_dim
     loops = {
-        "b": batch, "h": heads, "s": query, "t": 1.0 * context, "d": head_dim,
-        "v": minimum(context, visits * query), "p": projections,
+        "b": batch,
+        "h": heads,
+        "s": query,
+        "t": 1.0 * context,
+        "d": head_dim,
+        "v": minimum(context, visits * query),
+        "p": projections,
     }
     tensors = (
         Tensor("Q", ("b", "h", "s", "d")),

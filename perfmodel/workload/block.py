@@ -13,6 +13,8 @@ from perfmodel.spec import block, flag, quantity
 from perfmodel.workload.layers import (
     Attention,
     ChannelMix,
+    CompressedAttention,
+    Cross,
     ExpertAttention,
     GatedDelta,
     KimiDelta,
@@ -69,6 +71,9 @@ class Block:
         ExpertAttention, default=None, doc="mixture of attention heads"
     )
     mla: Mla | None = block(Mla, default=None, doc="latent attention")
+    compressed_attention: CompressedAttention | None = block(
+        CompressedAttention, default=None, doc="window and compressed entries"
+    )
     mamba: Mamba | None = block(Mamba, default=None, doc="Mamba-1 mixer")
     mamba2: Mamba2 | None = block(Mamba2, default=None, doc="Mamba-2 mixer")
     gated_delta: GatedDelta | None = block(GatedDelta, default=None, doc="gated delta network")
@@ -77,6 +82,7 @@ class Block:
     short_conv: ShortConv | None = block(ShortConv, default=None, doc="gated short convolution")
     rglru: Rglru | None = block(Rglru, default=None, doc="gated linear recurrence of Griffin")
     time_mix: TimeMix | None = block(TimeMix, default=None, doc="token mixer of RWKV-4")
+    cross: Cross | None = block(Cross, default=None, doc="attention to an encoder")
     mlp: Mlp | None = block(Mlp, default=None, doc="dense feed-forward part")
     moe: Moe | None = block(Moe, default=None, doc="mixture of experts")
     channel_mix: ChannelMix | None = block(ChannelMix, default=None, doc="feed-forward part of RWKV-4")
@@ -86,15 +92,30 @@ class Block:
     extra_norms: Value | None = quantity("count", default=None, doc="further norms of the model width")
     post_norms: bool = flag(default=False, doc="a norm after each part, before the residual addition")
 
+    streams: Value | None = quantity("count", default=None, doc="residual streams mixed around each part")
     out_projection: bool = flag(default=False, doc="a further projection of the output, one per layer")
-    mlp_adapter: Value | None = quantity("count", default=None, doc="rank of a low-rank term on the up projection")
-    attention_adapter: Value | None = quantity("count", default=None, doc="rank of low-rank terms on q, k and v")
+    mlp_adapter: Value | None = quantity(
+        "count", default=None, doc="rank of a low-rank term on the up projection"
+    )
+    attention_adapter: Value | None = quantity(
+        "count", default=None, doc="rank of low-rank terms on q, k and v"
+    )
 
     def mixers(self) -> list[Part]:
         """Token mixers of the layer."""
         parts = (
-            self.attention, self.expert_attention, self.mla, self.mamba, self.mamba2, self.gated_delta, self.kimi_delta,
-            self.linear_attention, self.short_conv, self.rglru, self.time_mix,
+            self.attention,
+            self.expert_attention,
+            self.mla,
+            self.compressed_attention,
+            self.mamba,
+            self.mamba2,
+            self.gated_delta,
+            self.kimi_delta,
+            self.linear_attention,
+            self.short_conv,
+            self.rglru,
+            self.time_mix,
         )
         return [part for part in parts if part is not None]
 
@@ -132,10 +153,13 @@ class Block:
     def one(self, hidden: Value, step: Step, rule: NormRule) -> list[Op]:
         """Ops of one layer."""
         ops: list[Op] = []
-        for stage, parts in (("mixer", self.mixers()), ("mlp", self.feed_forward())):
+        cross: list[Part] = [] if self.cross is None else [self.cross]
+        for stage, parts in (("mixer", self.mixers()), ("cross", cross), ("mlp", self.feed_forward())):
             if not parts:
                 continue
             alone = stage == "mlp" and self.parallel and not self.two_norms
+            if self.streams is not None:
+                ops += mix(step.tokens, hidden, self.streams, stage)
             if self.pre_norms and not alone:
                 ops += rule.ops(step.tokens, self.input_width(hidden, stage), f"{stage}_norm")
             for part in parts:
@@ -148,6 +172,22 @@ class Block:
         if rule.kind == "none":
             ops.append(elementwise(step.tokens * hidden, inputs=2, name="residual"))
         return ops
+
+
+def mix(tokens: Value, hidden: Value, streams: Value, name: str) -> list[Op]:
+    """Hyper-connection around a part: weights from all streams, collapse to one input, mix and expand.
+
+    ``n`` streams: a product with (2 + n) n x n hidden weights, (2 + n) n biases and three scales; the n x n
+    mixing matrix is normalised by Sinkhorn iterations.  Reference: Xie et al., mHC, arXiv:2512.24880.
+    """
+    wide, outputs = streams * hidden, (2.0 + streams) * streams
+    return [
+        norm(tokens, wide, affine=False, name=f"{name}_stream_norm"),
+        matmul(tokens, outputs, wide, bias=True, name=f"{name}_stream_weights"),
+        elementwise(tokens * outputs, operations=80, special=1, parameters=3.0, name=f"{name}_sinkhorn"),
+        elementwise(tokens * wide, inputs=1, outputs=1, operations=2, name=f"{name}_collapse"),
+        matmul(streams, hidden, streams, tokens, weight=False, name=f"{name}_stream_mix"),
+    ]
 
 
 def _stored_once(op: Op, share: Value) -> Op:

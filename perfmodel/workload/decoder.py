@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from perfmodel.algebra import Value
 from perfmodel.ops.core import Op, Split
-from perfmodel.ops.elementwise import embedding
+from perfmodel.ops.elementwise import elementwise, embedding
 from perfmodel.ops.matmul import matmul
 from perfmodel.spec import flag, many, quantity, text
 from perfmodel.workload.block import NORMS, Block, NormRule
@@ -33,6 +33,7 @@ class Decoder:
     norm_bias: bool | None = flag(default=None, doc="norms carry a bias; absent: layer norms do")
     norm_affine: bool = flag(default=True, doc="norms carry a weight")
     final_norm: bool = flag(default=True, doc="norm before the head")
+    streams: Value | None = quantity("count", default=None, doc="residual streams collapsed before the head")
     blocks: tuple[Block, ...] = many(Block, doc="layers, in order")
 
     @property
@@ -65,13 +66,24 @@ class Decoder:
     def head(self, step: Step) -> list[Op]:
         """Final norm and projection to the vocabulary."""
         rows = step.tokens if step.logits == "all" else step.batch
-        ops = self.rule.ops(rows, self.hidden, "final_norm") if self.final_norm else []
+        ops: list[Op] = []
+        if self.streams is not None:
+            collapse = matmul(rows, self.streams, self.streams * self.hidden, bias=True, name="stream_head")
+            ops += [collapse, elementwise(rows * self.hidden, parameters=1.0, name="stream_collapse")]
+        if self.final_norm:
+            ops += self.rule.ops(rows, self.hidden, "final_norm")
         width = self.hidden
         if self.embedding_width is not None:
             width = self.embedding_width
             ops.append(matmul(rows, width, self.hidden, name="embedding_out"))
         head = matmul(
-            rows, self.vocabulary, width, bias=self.head_bias, shared=self.tied,
-            out_kind="logits", role="head", name="head",
+            rows,
+            self.vocabulary,
+            width,
+            bias=self.head_bias,
+            shared=self.tied,
+            out_kind="logits",
+            role="head",
+            name="head",
         )
         return [*ops, head.divided(tp=Split("n", gather=True))]

@@ -11,6 +11,8 @@ from perfmodel.algebra import Value
 from perfmodel.errors import Fault, SpecError
 from perfmodel.spec import FrozenMap, Provenance, block, load, quantity, text
 from perfmodel.workload.decoder import Decoder
+from perfmodel.workload.encoder import DualEncoder, Encoder
+from perfmodel.workload.encoder_decoder import EncoderDecoder
 from perfmodel.workload.nets.registry import NETS
 from perfmodel.workload.workload import PLACE, Workload
 
@@ -29,6 +31,9 @@ class WorkloadHead:
         "FLOP", default=None, doc="FLOP of the matrix products of one item at the sizes of the file, checked"
     )
     decoder: Decoder | None = block(Decoder, default=None, doc="decoder-only language model")
+    encoder: Encoder | None = block(Encoder, default=None, doc="text or image encoder")
+    encoder_decoder: EncoderDecoder | None = block(EncoderDecoder, default=None, doc="encoder-decoder")
+    dual_encoder: DualEncoder | None = block(DualEncoder, default=None, doc="text and image encoder")
     notes: str = text(default="", doc="what a reader should know")
     provenance: FrozenMap[Provenance] = field(default_factory=FrozenMap, compare=False, repr=False)
 
@@ -37,7 +42,7 @@ def _summary(family: type[Any]) -> str:
     return (family.__doc__ or "").split("\n", 1)[0]
 
 
-FAMILIES = ("decoder", *NETS)
+FAMILIES = ("decoder", "encoder", "encoder_decoder", "dual_encoder", *NETS)
 
 #: the whole file: head and one optional block per network family
 WorkloadSpec: Any = make_dataclass(
@@ -63,7 +68,9 @@ def from_spec(spec: WorkloadHead, file: str = "<workload>") -> Workload:
     family, dims = given[0]
     if hasattr(dims, "check"):
         dims.check(lambda path: _place(spec, f"{family}.{path}", file))
-    return Workload(spec.workload, family, dims, spec.source, spec.parameters, spec.flops)
+    return Workload(
+        spec.workload, family, dims, spec.source, spec.parameters, spec.flops, notes=spec.notes
+    )
 
 
 def _place(spec: WorkloadHead, path: str, file: str) -> str:

@@ -17,6 +17,8 @@ class Step:
     causal     causal mask; False counts the full square
     logits     ``all`` positions or the ``last`` one of each sequence go through the head
     attention  ``fused`` keeps the scores on the chip, ``eager`` passes them through memory
+    source     encoder tokens per sequence of an encoder-decoder; None: as many as the context
+    encode     the pass runs the encoder too; False: its output is cached
     """
 
     batch: Value = 1
@@ -25,8 +27,15 @@ class Step:
     causal: bool = True
     logits: str = "all"
     attention: str = "fused"
+    source: Value | None = None
+    encode: bool = True
 
     @property
     def tokens(self) -> Value:
         """New tokens of the whole batch."""
         return self.batch * self.query
+
+    @property
+    def source_tokens(self) -> Value:
+        """Encoder tokens per sequence."""
+        return self.context if self.source is None else self.source

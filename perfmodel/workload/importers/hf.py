@@ -1,8 +1,8 @@
 """Workload from a Hugging Face ``config.json``.
 
 The model type picks a builder: a row in a table for the usual decoders, a small function for the others.  A
-field that the file leaves out takes the default of the model's configuration class (``hf_defaults.yaml``), except
-the few that say which model it is.
+field that the file leaves out takes the default of the model's configuration class (``hf_defaults.yaml``),
+except the few that say which model it is.
 """
 
 from __future__ import annotations
@@ -14,16 +14,33 @@ from pathlib import Path
 from typing import Any
 
 from perfmodel.errors import ArgumentError, Fault, SpecError, UnknownNameError
-from perfmodel.workload.importers import hf_dense, hf_encoder, hf_hybrid, hf_moe
+from perfmodel.workload.importers import (
+    hf_dense,
+    hf_encoder,
+    hf_hybrid,
+    hf_latent,
+    hf_mamba,
+    hf_moe,
+    hf_zamba,
+)
 from perfmodel.workload.importers.hf_config import Config
 from perfmodel.workload.workload import Workload
 
 #: types that are read as another one
 SAME_AS = {
-    "kimi_k2": "deepseek_v3", "qwen3_5_text": "qwen3_5", "qwen3_5_moe_text": "qwen3_5_moe",
-    "gemma4_text": "gemma4", "llama4_text": "llama4", "step3p7": "step3p5",
-    "camembert": "roberta", "xlm-roberta": "roberta", "mt5": "t5", "umt5": "t5", "mbart": "bart",
-    "qwen3_vl_moe_text": "qwen3_moe", "gemma3n_text": "gemma3n",
+    "kimi_k2": "deepseek_v3",
+    "qwen3_5_text": "qwen3_5",
+    "qwen3_5_moe_text": "qwen3_5_moe",
+    "gemma4_text": "gemma4",
+    "llama4_text": "llama4",
+    "step3p7": "step3p5",
+    "camembert": "roberta",
+    "xlm-roberta": "roberta",
+    "mt5": "t5",
+    "umt5": "t5",
+    "mbart": "bart",
+    "qwen3_vl_moe_text": "qwen3_moe",
+    "gemma3n_text": "gemma3n",
 }
 
 #: parts of a multimodal configuration that hold the language model
@@ -35,7 +52,7 @@ SEEING = ("vision_config", "audio_config", "visual")
 def builders() -> Mapping[str, tuple[str, Callable[[Config], Any]]]:
     """Model type -> (family, builder)."""
     found: dict[str, tuple[str, Callable[[Config], Any]]] = {}
-    for module in (hf_dense, hf_moe, hf_hybrid):
+    for module in (hf_dense, hf_moe, hf_latent, hf_mamba, hf_zamba, hf_hybrid):
         found |= {kind: ("decoder", build) for kind, build in module.builders().items()}
     return {**found, **hf_encoder.builders()}
 
@@ -68,7 +85,11 @@ def from_config(
     dims = build(config)
     config.check()
     label = name or (Path(file).stem if file != "<config>" else kind)
-    origin = f"Hugging Face configuration {Path(file).name}" if file != "<config>" else "Hugging Face configuration"
+    origin = (
+        f"Hugging Face configuration {Path(file).name}"
+        if file != "<config>"
+        else "Hugging Face configuration"
+    )
     seen = [part for part in SEEING if isinstance(raw.get(part), Mapping)]
     notes = f"language model only; not counted: {', '.join(seen)}" if seen else ""
     return Workload(label, family, dims, origin, notes=notes)
@@ -103,6 +124,9 @@ def _read(source: str | Path | Mapping[str, Any]) -> tuple[Mapping[str, Any], st
 
 def _language_part(raw: Mapping[str, Any], file: str) -> tuple[Mapping[str, Any], str]:
     """The mapping that describes the language model, and its type."""
+    outer = raw.get("model_type")
+    if isinstance(outer, str) and builders().get(outer, ("decoder",))[0] != "decoder":
+        return raw, outer
     for part in TEXT_PARTS:
         nested = raw.get(part)
         if isinstance(nested, Mapping) and not isinstance(raw.get("hidden_size"), (int, float)):

@@ -103,7 +103,11 @@ class Config:
             names = sorted(set(self.missing))
             raise SpecError(
                 Fault(
-                    self.file, 1, 1, name, f"required field {name!r} is missing or not a number above 0",
+                    self.file,
+                    1,
+                    1,
+                    name,
+                    f"required field {name!r} is missing or not a number above 0",
                     f"a number, for model_type {self.kind!r}",
                 )
                 for name in names

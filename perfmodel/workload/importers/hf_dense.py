@@ -1,4 +1,4 @@
-"""Dense decoders.  A row of TABLE says what a model type does beyond the usual fields; ``"?x"`` reads flag x."""
+"""Dense decoders.  A row of TABLE says what a type does beyond the usual fields; ``"?x"`` reads flag x."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ Traits = Mapping[str, Any]
 
 ALL_BIASED: Traits = {"qkv_bias": True, "out_bias": True}
 LLAMA: Traits = {
-    "attention": {"qkv_bias": "?attention_bias", "out_bias": "?attention_bias"}, "mlp": {"bias": "?mlp_bias"},
+    "attention": {"qkv_bias": "?attention_bias", "out_bias": "?attention_bias"},
+    "mlp": {"bias": "?mlp_bias"},
 }
 PLAIN: Traits = {"gated": False, "bias": True}
 GPT: Traits = {
-    "attention": {**ALL_BIASED, "rotary": 0.0}, "mlp": PLAIN, "decoder": {"norm": "layer"}, "positions": 0.0,
+    "attention": {**ALL_BIASED, "rotary": 0.0},
+    "mlp": PLAIN,
+    "decoder": {"norm": "layer"},
+    "positions": 0.0,
 }
 ONE_NORM: Traits = {"parallel": True}
 TWO_NORMS: Traits = {"parallel": True, "two_norms": True}
@@ -50,68 +54,100 @@ TABLE: dict[str, Traits] = {
     "qwen3": {"attention": {**LLAMA["attention"], "qk_norm": "head"}},
     "qwen3_vl_text": {"attention": {**LLAMA["attention"], "qk_norm": "head"}},
     "seed_oss": {
-        "attention": {"qkv_bias": "?attention_bias", "out_bias": "?attention_out_bias"}, "mlp": {"bias": "?mlp_bias"},
+        "attention": {"qkv_bias": "?attention_bias", "out_bias": "?attention_out_bias"},
+        "mlp": {"bias": "?mlp_bias"},
     },
-    "ernie4_5": {"attention": {"qkv_bias": "?use_bias", "out_bias": "?use_bias"}, "mlp": {"bias": "?use_bias"}},
+    "ernie4_5": {
+        "attention": {"qkv_bias": "?use_bias", "out_bias": "?use_bias"},
+        "mlp": {"bias": "?use_bias"},
+    },
     "hunyuan_v1_dense": {"attention": {**LLAMA["attention"], "qk_norm": "head"}},
     "exaone4": {
-        "attention": {"qk_norm": "head"}, "block": {"pre_norms": False, "post_norms": True},
+        "attention": {"qk_norm": "head"},
+        "block": {"pre_norms": False, "post_norms": True},
         "windows": THREE_OF_FOUR,
     },
     "olmo": {"attention": LLAMA["attention"], "decoder": {"norm": "layer", "norm_affine": False}},
     "olmo2": {
-        "attention": {**LLAMA["attention"], "qk_norm": "all"}, "block": {"pre_norms": False, "post_norms": True},
+        "attention": {**LLAMA["attention"], "qk_norm": "all"},
+        "block": {"pre_norms": False, "post_norms": True},
     },
     "olmo3": {
-        "attention": {**LLAMA["attention"], "qk_norm": "all"}, "block": {"pre_norms": False, "post_norms": True},
+        "attention": {**LLAMA["attention"], "qk_norm": "all"},
+        "block": {"pre_norms": False, "post_norms": True},
         "windows": THREE_OF_FOUR,
     },
     "gemma": LLAMA,
     "gemma2": {**LLAMA, "block": {"post_norms": True}, "windows": ALTERNATE},
     "gemma3_text": {
-        "attention": {**LLAMA["attention"], "qk_norm": "head"}, "block": {"post_norms": True},
+        "attention": {**LLAMA["attention"], "qk_norm": "head"},
+        "block": {"post_norms": True},
         "windows": FIVE_OF_SIX,
     },
     "glm": {"attention": {"qkv_bias": "?attention_bias"}},
     "glm4": {"attention": {"qkv_bias": "?attention_bias"}, "block": {"post_norms": True}},
     "phi3": {"windows": (True,)},
     "cohere": {
-        "attention": LLAMA["attention"], "block": ONE_NORM, "decoder": {"norm": "layer", "norm_bias": False},
+        "attention": LLAMA["attention"],
+        "block": ONE_NORM,
+        "decoder": {"norm": "layer", "norm_bias": False},
         "per_head_norm": "use_qk_norm",
     },
     "cohere2": {
-        "attention": LLAMA["attention"], "block": ONE_NORM, "decoder": {"norm": "layer", "norm_bias": False},
+        "attention": LLAMA["attention"],
+        "block": ONE_NORM,
+        "decoder": {"norm": "layer", "norm_bias": False},
         "windows": THREE_OF_FOUR,
     },
     "stablelm": {
-        "attention": {"qkv_bias": "?use_qkv_bias"}, "parallel": "use_parallel_residual",
-        "decoder": {"norm": "layer"}, "per_head_norm": "qk_layernorm",
+        "attention": {"qkv_bias": "?use_qkv_bias"},
+        "parallel": "use_parallel_residual",
+        "decoder": {"norm": "layer"},
+        "per_head_norm": "qk_layernorm",
     },
     "starcoder2": {
-        "attention": {"qkv_bias": "?use_bias", "out_bias": "?use_bias"}, "mlp": {"gated": False, "bias": "?use_bias"},
-        "decoder": {"norm": "layer"}, "windows": (True,),
+        "attention": {"qkv_bias": "?use_bias", "out_bias": "?use_bias"},
+        "mlp": {"gated": False, "bias": "?use_bias"},
+        "decoder": {"norm": "layer"},
+        "windows": (True,),
     },
     "nemotron": {
-        "attention": LLAMA["attention"], "mlp": {"gated": False, "bias": "?mlp_bias"}, "decoder": {"norm": "layer"},
+        "attention": LLAMA["attention"],
+        "mlp": {"gated": False, "bias": "?mlp_bias"},
+        "decoder": {"norm": "layer"},
     },
     "persimmon": {
-        "attention": ALL_BIASED, "mlp": PLAIN, "decoder": {"norm": "layer"}, "head_norm": "qk_layernorm",
+        "attention": ALL_BIASED,
+        "mlp": PLAIN,
+        "decoder": {"norm": "layer"},
+        "head_norm": "qk_layernorm",
     },
     "phi": {
-        "attention": ALL_BIASED, "mlp": PLAIN, "block": ONE_NORM,
-        "decoder": {"norm": "layer", "head_bias": True}, "head_norm": "qk_layernorm",
+        "attention": ALL_BIASED,
+        "mlp": PLAIN,
+        "block": ONE_NORM,
+        "decoder": {"norm": "layer", "head_bias": True},
+        "head_norm": "qk_layernorm",
     },
     "gptj": {
-        "attention": {}, "mlp": PLAIN, "block": ONE_NORM, "decoder": {"norm": "layer", "head_bias": True},
+        "attention": {},
+        "mlp": PLAIN,
+        "block": ONE_NORM,
+        "decoder": {"norm": "layer", "head_bias": True},
         "inner": "n_inner",
     },
     "codegen": {
-        "attention": {}, "mlp": PLAIN, "block": ONE_NORM, "decoder": {"norm": "layer", "head_bias": True},
+        "attention": {},
+        "mlp": PLAIN,
+        "block": ONE_NORM,
+        "decoder": {"norm": "layer", "head_bias": True},
         "inner": "n_inner",
     },
     "gpt_neox": {
-        "attention": {"qkv_bias": "?attention_bias", "out_bias": "?attention_bias"}, "mlp": PLAIN,
-        "block": TWO_NORMS, "decoder": {"norm": "layer"},
+        "attention": {"qkv_bias": "?attention_bias", "out_bias": "?attention_bias"},
+        "mlp": PLAIN,
+        "block": TWO_NORMS,
+        "decoder": {"norm": "layer"},
     },
     "gpt2": {**GPT, "inner": "n_inner"},
     "gpt_bigcode": {**GPT, "inner": "n_inner", "multi_query": True},
@@ -119,9 +155,15 @@ TABLE: dict[str, Traits] = {
     "opt": {**GPT, "positions": 2.0, "inner": "ffn_dim"},
     "biogpt": {**GPT, "positions": 2.0},
     "xglm": {**GPT, "positions": None, "inner": "ffn_dim"},
-    "bloom": {**GPT, "positions": None, "decoder": {"norm": "layer", "embedding_norm": True}, "inner": "n_inner"},
+    "bloom": {
+        **GPT,
+        "positions": None,
+        "decoder": {"norm": "layer", "embedding_norm": True},
+        "inner": "n_inner",
+    },
     "apertus": {
-        "attention": {**LLAMA["attention"], "qk_norm": "head"}, "mlp": {"gated": False, "bias": "?mlp_bias", "learned": 2.0},
+        "attention": {**LLAMA["attention"], "qk_norm": "head"},
+        "mlp": {"gated": False, "bias": "?mlp_bias", "learned": 2.0},
     },
 }
 
@@ -149,8 +191,20 @@ def build(config: Config, traits: Traits) -> Decoder:
     if traits.get("positions") is not None:
         extra["positions"] = config.need("max_position_embeddings") + traits["positions"]
     return Decoder(
-        hidden=hidden, vocabulary=config.need("vocab_size"), tied=config.flag("tie_word_embeddings", fallback=True),
-        blocks=stack(blocks), **extra,
+        hidden=hidden,
+        vocabulary=config.need("vocab_size"),
+        tied=config.flag("tie_word_embeddings", fallback=True),
+        blocks=stack(blocks),
+        **extra,
+    )
+
+
+def with_window(block: Block, window: float | None) -> Block:
+    """The layer with a sliding window."""
+    return (
+        block
+        if block.attention is None
+        else replace(block, attention=replace(block.attention, window=window))
     )
 
 
@@ -160,18 +214,20 @@ def qwen_windows(config: Config, traits: Traits) -> Decoder:
     if not config.flag("use_sliding_window"):
         return model
     first = int(config.number("max_window_layers", fallback=config.layers))
-    window, block = config.number("sliding_window"), model.blocks[0]
-    sliding = replace(block, attention=replace(block.attention, window=window))
-    return replace(model, blocks=stack([replace(block if i < first else sliding, repeat=1.0)
-                                        for i in range(config.layers)]))
+    block = model.blocks[0]
+    sliding = with_window(block, config.number("sliding_window"))
+    return replace(
+        model,
+        blocks=stack([replace(block if i < first else sliding, repeat=1.0) for i in range(config.layers)]),
+    )
 
 
 def gpt_neo(config: Config, traits: Traits) -> Decoder:
     """GPT-Neo: `attention_types` lists global and local layers."""
     model = build(config, traits)
     kinds = [kind for kinds, times in config.list("attention_types") for _ in range(times) for kind in kinds]
-    window, block = config.number("window_size"), replace(model.blocks[0], repeat=1.0)
-    local = replace(block, attention=replace(block.attention, window=window))
+    block = replace(model.blocks[0], repeat=1.0)
+    local = with_window(block, config.number("window_size"))
     layers = [local if kinds and kinds[i % len(kinds)] == "local" else block for i in range(config.layers)]
     return replace(model, blocks=stack(layers))
 
@@ -183,7 +239,10 @@ def opt(config: Config, traits: Traits) -> Decoder:
     first = config.flag("do_layer_norm_before", fallback=True)
     block = replace(model.blocks[0], pre_norms=first, post_norms=not first)
     return replace(
-        model, blocks=(block,), final_norm=first, embedding_width=None if width == model.hidden else width,
+        model,
+        blocks=(block,),
+        final_norm=first,
+        embedding_width=None if width == model.hidden else width,
     )
 
 
@@ -197,13 +256,23 @@ def falcon(config: Config, traits: Traits) -> Decoder:
     bias = config.flag("bias")
     norms = config.number("num_ln_in_parallel_attn", fallback=2.0 if new else 1.0)
     block = Block(
-        repeat=float(config.layers), parallel=parallel or new, two_norms=new and norms == 2.0,
-        attention=attention(config, kv_heads=kv, qkv_bias=bias, out_bias=bias,
-                            rotary=0.0 if config.flag("alibi") else 1.0),
-        mlp=mlp(config, width=config.number("ffn_hidden_size", fallback=4.0 * hidden), gated=False, bias=bias),
+        repeat=float(config.layers),
+        parallel=parallel or new,
+        two_norms=new and norms == 2.0,
+        attention=attention(
+            config, kv_heads=kv, qkv_bias=bias, out_bias=bias, rotary=0.0 if config.flag("alibi") else 1.0
+        ),
+        mlp=mlp(
+            config, width=config.number("ffn_hidden_size", fallback=4.0 * hidden), gated=False, bias=bias
+        ),
     )
-    return Decoder(hidden=hidden, vocabulary=config.need("vocab_size"), tied=config.flag("tie_word_embeddings"),
-                   norm="layer", blocks=(block,))
+    return Decoder(
+        hidden=hidden,
+        vocabulary=config.need("vocab_size"),
+        tied=config.flag("tie_word_embeddings"),
+        norm="layer",
+        blocks=(block,),
+    )
 
 
 def mpt(config: Config, traits: Traits) -> Decoder:
@@ -214,20 +283,39 @@ def mpt(config: Config, traits: Traits) -> Decoder:
     block = Block(
         repeat=config.need("n_layers"),
         attention=attention(
-            config, heads=heads, head_dim=hidden // heads, kv_heads=inner.number("kv_n_heads"), qkv_bias=bias,
-            out_bias=bias, rotary=0.0,
+            config,
+            heads=heads,
+            head_dim=hidden // heads,
+            kv_heads=inner.number("kv_n_heads"),
+            qkv_bias=bias,
+            out_bias=bias,
+            rotary=0.0,
         ),
-        mlp=mlp(config, width=config.number("expansion_ratio", fallback=4.0) * hidden, gated=False, bias=bias,
-                activation="gelu"),
+        mlp=mlp(
+            config,
+            width=config.number("expansion_ratio", fallback=4.0) * hidden,
+            gated=False,
+            bias=bias,
+            activation="gelu",
+        ),
     )
-    return Decoder(hidden=hidden, vocabulary=config.need("vocab_size"), tied=True, norm="layer", norm_bias=bias,
-                   blocks=(block,))
+    return Decoder(
+        hidden=hidden,
+        vocabulary=config.need("vocab_size"),
+        tied=True,
+        norm="layer",
+        norm_bias=bias,
+        blocks=(block,),
+    )
 
 
 #: model types that need more than a row of the table
 SPECIAL: dict[str, Callable[[Config, Traits], Decoder]] = {
     **dict.fromkeys(("qwen2", "qwen3", "qwen2_vl_text", "qwen2_5_vl_text"), qwen_windows),
-    "gpt_neo": gpt_neo, "opt": opt, "falcon": falcon, "mpt": mpt,
+    "gpt_neo": gpt_neo,
+    "opt": opt,
+    "falcon": falcon,
+    "mpt": mpt,
 }
 
 

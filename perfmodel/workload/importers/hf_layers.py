@@ -44,7 +44,8 @@ def attention(config: Config, **traits: Any) -> Attention:
     kv = config.number("num_key_value_heads", fallback=heads)
     hidden = config.need("hidden_size")
     usual: dict[str, Any] = {
-        "heads": heads, "kv_heads": None if kv == heads else kv,
+        "heads": heads,
+        "kv_heads": None if kv == heads else kv,
         "head_dim": config.number("head_dim", fallback=hidden // heads),
     }
     if "rotary" not in traits:
@@ -55,16 +56,19 @@ def attention(config: Config, **traits: Any) -> Attention:
 def mlp(config: Config, **traits: Any) -> Mlp:
     """Dense feed-forward part from the usual fields."""
     width = traits.pop("width", None)
-    usual = {"width": config.need("intermediate_size") if width is None else width,
-             "activation": config.text("hidden_act", "hidden_activation", "activation_function", fallback="silu")}
+    usual = {
+        "width": config.need("intermediate_size") if width is None else width,
+        "activation": config.text("hidden_act", "hidden_activation", "activation_function", fallback="silu"),
+    }
     return Mlp(**{**usual, **resolve(config, traits)})
 
 
 def windows(config: Config, pattern: Sequence[bool] | None = None) -> list[float | None]:
     """Sliding window of each layer, None for full attention.
 
-    `layer_types` decides where the file gives it; else every n-th layer is full for a `sliding_window_pattern`
-    of n; else `pattern` (True = sliding), repeated; else every layer is sliding if there is a window.
+    `layer_types` decides where the file gives it; else every n-th layer is full for a
+    `sliding_window_pattern` of n; else `pattern` (True = sliding), repeated; else every layer slides, if
+    there is a window at all.
     """
     layers = config.layers
     window = config.number("sliding_window", "sliding_window_size")
@@ -74,7 +78,7 @@ def windows(config: Config, pattern: Sequence[bool] | None = None) -> list[float
         return [None] * layers
     if types:
         return [window if types[i % len(types)] == "sliding_attention" else None for i in range(layers)]
-    if every is not None and "sliding_window_pattern" in config.raw or every is not None and pattern is None:
+    if every is not None and ("sliding_window_pattern" in config.raw or pattern is None):
         return [None if (i + 1) % int(every) == 0 else window for i in range(layers)]
     if pattern is not None:
         return [window if pattern[i % len(pattern)] else None for i in range(layers)]

@@ -1,4 +1,4 @@
-"""Decoders with a mixture of experts, and those with latent attention."""
+"""Decoders with a mixture of experts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from perfmodel.workload.block import Block
 from perfmodel.workload.decoder import Decoder
 from perfmodel.workload.importers.hf_config import Config
 from perfmodel.workload.importers.hf_layers import attention, mlp, stack, windows
-from perfmodel.workload.layers import Attention, ExpertAttention, Indexer, Mla, Mlp, Moe
+from perfmodel.workload.layers import Attention, ExpertAttention, Mla, Mlp, Moe
 
 Build = Callable[[Config], Decoder]
 
@@ -17,8 +17,11 @@ Build = Callable[[Config], Decoder]
 def decoder(config: Config, blocks: Sequence[Block], **traits: Any) -> Decoder:
     """Decoder of single layers."""
     return Decoder(
-        hidden=config.need("hidden_size"), vocabulary=config.need("vocab_size"),
-        tied=config.flag("tie_word_embeddings"), blocks=stack(blocks), **traits,
+        hidden=config.need("hidden_size"),
+        vocabulary=config.need("vocab_size"),
+        tied=config.flag("tie_word_embeddings"),
+        blocks=stack(blocks),
+        **traits,
     )
 
 
@@ -28,10 +31,19 @@ def experts(config: Config, **traits: Any) -> Moe:
         traits["width"] = config.need("moe_intermediate_size", "expert_ffn_hidden_size", "intermediate_size")
     if "shared" not in traits:
         traits["shared"] = shared(config, traits["width"])
-    names = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_top_k", "moe_k", "top_k_experts")
+    names = (
+        "num_experts_per_tok",
+        "num_experts_per_token",
+        "moe_topk",
+        "moe_top_k",
+        "moe_k",
+        "top_k_experts",
+    )
     return Moe(
         experts=config.need("n_routed_experts", "num_experts", "num_local_experts", "moe_num_experts"),
-        top_k=config.need(*names), groups=groups(config, "n_group"), group_limit=groups(config, "topk_group"),
+        top_k=config.need(*names),
+        groups=groups(config, "n_group"),
+        group_limit=groups(config, "topk_group"),
         **traits,
     )
 
@@ -62,8 +74,13 @@ def sparse_layers(config: Config) -> list[bool]:
     return [i >= first and i % int(every) == 0 for i in range(layers)]
 
 
-def plain(all_sparse: bool = True, norm: str = "rms", moe: dict[str, Any] | None = None,
-          head_bias: str = "", **traits: Any) -> Build:
+def plain(
+    all_sparse: bool = True,
+    norm: str = "rms",
+    moe: dict[str, Any] | None = None,
+    head_bias: str = "",
+    **traits: Any,
+) -> Build:
     """Builder of a decoder whose layers differ from Llama's in the feed-forward part alone."""
 
     def build(config: Config) -> Decoder:
@@ -71,8 +88,11 @@ def plain(all_sparse: bool = True, norm: str = "rms", moe: dict[str, Any] | None
         sparse = [True] * config.layers if all_sparse else sparse_layers(config)
         part = experts(config, **(moe or {}))
         blocks = [
-            Block(attention=attention(config, window=span, **traits), moe=part if has else None,
-                  mlp=None if has else mlp(config))
+            Block(
+                attention=attention(config, window=span, **traits),
+                moe=part if has else None,
+                mlp=None if has else mlp(config),
+            )
             for span, has in zip(spans, sparse, strict=True)
         ]
         return decoder(config, blocks, norm=norm, head_bias=bool(head_bias) and config.flag(head_bias))
@@ -88,8 +108,13 @@ def qwen_moe(config: Config, **traits: Any) -> Decoder:
     blocks = []
     for i in range(config.layers):
         has = i not in dense and (i + 1) % step == 0
-        blocks.append(Block(attention=attention(config, **traits), moe=part if has else None,
-                            mlp=None if has else mlp(config)))
+        blocks.append(
+            Block(
+                attention=attention(config, **traits),
+                moe=part if has else None,
+                mlp=None if has else mlp(config),
+            )
+        )
     return decoder(config, blocks)
 
 
@@ -102,52 +127,28 @@ def qwen_experts(config: Config) -> Moe:
 def latent(config: Config, **traits: Any) -> Mla:
     """Latent attention from the usual fields."""
     usual = {
-        "heads": config.need("num_attention_heads"), "q_rank": config.number("q_lora_rank"),
-        "kv_rank": config.need("kv_lora_rank"), "rope_dim": config.need("qk_rope_head_dim"),
+        "heads": config.need("num_attention_heads"),
+        "q_rank": config.number("q_lora_rank"),
+        "kv_rank": config.need("kv_lora_rank"),
+        "rope_dim": config.need("qk_rope_head_dim"),
         "nope_dim": config.need("qk_nope_head_dim"),
-        "v_dim": config.number("v_head_dim", fallback=config.need("hidden_size") // config.need("num_attention_heads")),
+        "v_dim": config.number(
+            "v_head_dim", fallback=config.need("hidden_size") // config.need("num_attention_heads")
+        ),
         "bias": config.flag("attention_bias"),
     }
     return Mla(**{**usual, **traits})
-
-
-def deepseek(config: Config) -> Decoder:
-    """DeepSeek V2, V3, V3.2, Kimi K2, GLM-5: latent attention, first layers dense."""
-    index_heads = config.number("index_n_heads")
-    picker = None
-    if index_heads is not None:
-        picker = Indexer(heads=index_heads, head_dim=config.need("index_head_dim"), top_k=config.need("index_topk"))
-    core = latent(config, indexer=picker)
-    blocks = [
-        Block(mla=core, moe=experts(config) if has else None, mlp=None if has else mlp(config))
-        for has in sparse_layers(config)
-    ]
-    return decoder(config, blocks)
-
-
-def dense_latent(config: Config) -> Decoder:
-    """MiniCPM3: latent attention and a dense feed-forward part in every layer."""
-    block = Block(mla=latent(config), mlp=mlp(config))
-    return decoder(config, [block] * config.layers)
-
-
-def longcat(config: Config) -> Decoder:
-    """LongCat-Flash: a layer is two latent attentions and two dense parts, with experts beside the first."""
-    core, dense = latent(config), Mlp(width=config.need("ffn_hidden_size", "intermediate_size"))
-    part = experts(
-        config, empty_experts=config.number("zero_expert_num"), router_bias=config.flag("router_bias"),
-        shared=None,
-    )
-    pair = [Block(mla=core, mlp=dense, moe=part), Block(mla=core, mlp=dense)]
-    return decoder(config, pair * config.layers)
 
 
 def glm_moe(config: Config) -> Decoder:
     """GLM-4.5 and later: grouped-query attention with biases, first layers dense."""
     norm = "head" if config.flag("use_qk_norm") else "none"
     blocks = [
-        Block(attention=attention(config, qkv_bias=config.flag("attention_bias"), qk_norm=norm),
-              moe=experts(config) if has else None, mlp=None if has else mlp(config))
+        Block(
+            attention=attention(config, qkv_bias=config.flag("attention_bias"), qk_norm=norm),
+            moe=experts(config) if has else None,
+            mlp=None if has else mlp(config),
+        )
         for has in sparse_layers(config)
     ]
     return decoder(config, blocks)
@@ -179,9 +180,17 @@ def mimo(config: Config) -> Decoder:
         kv = config.need("num_key_value_heads")
         if slides:
             kv = config.number("swa_num_key_value_heads", fallback=2.0 * kv)
-        core = attention(config, kv_heads=kv, value_dim=config.need("v_head_dim"), window=window if slides else None,
-                         sinks=slides, qkv_bias=config.flag("attention_bias"))
-        blocks.append(Block(attention=core, moe=experts(config) if has else None, mlp=None if has else mlp(config)))
+        core = attention(
+            config,
+            kv_heads=kv,
+            value_dim=config.need("v_head_dim"),
+            window=window if slides else None,
+            sinks=slides,
+            qkv_bias=config.flag("attention_bias"),
+        )
+        blocks.append(
+            Block(attention=core, moe=experts(config) if has else None, mlp=None if has else mlp(config))
+        )
     return decoder(config, blocks)
 
 
@@ -193,7 +202,7 @@ def sparse_layers_mimo(config: Config) -> list[bool]:
 
 
 def step(config: Config) -> Decoder:
-    """Step 3.5 and 3.7: gate per head, normalised queries and keys, experts from `first_k_dense_replace` on."""
+    """Step 3.5 and 3.7: gate per head, normalised queries and keys, first layers dense."""
     width = config.number("share_expert_dim", fallback=0.0)
     window, types = config.number("sliding_window"), config.list("layer_types")
     sliding_heads = config.number("num_sliding_attention_heads")
@@ -222,10 +231,13 @@ def ernie(config: Config) -> Decoder:
     blocks = []
     for i in range(config.layers):
         has = first <= i <= last and (i + 1) % every == 0
-        blocks.append(Block(
-            attention=attention(config, qkv_bias=bias, out_bias=bias),
-            moe=experts(config, router_bias=True) if has else None, mlp=None if has else mlp(config, bias=bias),
-        ))
+        blocks.append(
+            Block(
+                attention=attention(config, qkv_bias=bias, out_bias=bias),
+                moe=experts(config, router_bias=True) if has else None,
+                mlp=None if has else mlp(config, bias=bias),
+            )
+        )
     return decoder(config, blocks, head_bias=bias)
 
 
@@ -235,12 +247,21 @@ def dbrx(config: Config) -> Decoder:
     hidden, heads = config.need("d_model"), config.need("n_heads")
     block = Block(
         attention=Attention(heads=heads, kv_heads=inner.need("kv_n_heads"), head_dim=hidden // heads),
-        moe=Moe(experts=feed.need("moe_num_experts"), top_k=feed.need("moe_top_k"),
-                width=feed.need("ffn_hidden_size")),
+        moe=Moe(
+            experts=feed.need("moe_num_experts"),
+            top_k=feed.need("moe_top_k"),
+            width=feed.need("ffn_hidden_size"),
+        ),
     )
     layers = int(config.need("n_layers"))
-    return Decoder(hidden=hidden, vocabulary=config.need("vocab_size"), tied=config.flag("tie_word_embeddings"),
-                   norm="layer", norm_bias=False, blocks=stack([block] * layers))
+    return Decoder(
+        hidden=hidden,
+        vocabulary=config.need("vocab_size"),
+        tied=config.flag("tie_word_embeddings"),
+        norm="layer",
+        norm_bias=False,
+        blocks=stack([block] * layers),
+    )
 
 
 def llama4(config: Config) -> Decoder:
@@ -257,17 +278,20 @@ def llama4(config: Config) -> Decoder:
     for i in range(config.layers):
         local = bool(rotated[i]) if len(rotated) == config.layers else (i + 1) % period != 0
         core = attention(
-            config, chunk=chunk if local else None, rotary=1.0 if local else 0.0, qk_norm=norm if local else "none",
-            qkv_bias=bias, out_bias=bias,
+            config,
+            chunk=chunk if local else None,
+            rotary=1.0 if local else 0.0,
+            qk_norm=norm if local else "none",
+            qkv_bias=bias,
+            out_bias=bias,
         )
         has = (i + 1) % every == 0
-        blocks.append(Block(attention=core, moe=part if has else None,
-                            mlp=None if has else Mlp(width=dense)))
+        blocks.append(Block(attention=core, moe=part if has else None, mlp=None if has else Mlp(width=dense)))
     return decoder(config, blocks)
 
 
 def gemma4(config: Config) -> Decoder:
-    """Gemma 4: window layers and wide global layers whose values are their keys; experts beside the dense part."""
+    """Gemma 4: window layers, wide global layers with values as keys, experts beside the dense part."""
     window, types = config.number("sliding_window"), config.list("layer_types")
     kv, global_kv = config.need("num_key_value_heads"), config.number("num_global_key_value_heads")
     wide = config.number("global_head_dim", fallback=config.need("head_dim"))
@@ -278,15 +302,30 @@ def gemma4(config: Config) -> Decoder:
         slides = types[i] == "sliding_attention" if types else (i + 1) % 6 != 0
         kv_is_value = config.flag("attention_k_eq_v") and not slides
         core = attention(
-            config, window=window if slides else None, qk_norm="head", value_is_key=kv_is_value,
+            config,
+            window=window if slides else None,
+            qk_norm="head",
+            value_is_key=kv_is_value,
             kv_heads=kv if slides or global_kv is None or not config.flag("attention_k_eq_v") else global_kv,
-            head_dim=config.need("head_dim") if slides else wide, shared_kv=i >= config.layers - sharing,
-            qkv_bias=config.flag("attention_bias"), out_bias=config.flag("attention_bias"),
+            head_dim=config.need("head_dim") if slides else wide,
+            shared_kv=i >= config.layers - sharing,
+            qkv_bias=config.flag("attention_bias"),
+            out_bias=config.flag("attention_bias"),
         )
-        part = experts(config, shared=None, router_scale=True,
-                       expert_scale=True, activation="gelu") if with_experts else None
-        blocks.append(Block(attention=core, mlp=mlp(config), moe=part, post_norms=True,
-                            extra_norms=3.0 if with_experts else None))
+        part = (
+            experts(config, shared=None, router_scale=True, expert_scale=True, activation="gelu")
+            if with_experts
+            else None
+        )
+        blocks.append(
+            Block(
+                attention=core,
+                mlp=mlp(config),
+                moe=part,
+                post_norms=True,
+                extra_norms=3.0 if with_experts else None,
+            )
+        )
     return decoder(config, blocks)
 
 
@@ -295,7 +334,10 @@ def jetmoe(config: Config) -> Decoder:
     heads = config.need("num_key_value_heads")
     part = experts(config, width=config.need("intermediate_size"), out_bias=True)
     core = ExpertAttention(
-        experts=part.experts, top_k=part.top_k, kv_heads=heads, head_dim=config.need("kv_channels", "head_dim")
+        experts=part.experts,
+        top_k=part.top_k,
+        kv_heads=heads,
+        head_dim=config.need("kv_channels", "head_dim"),
     )
     return decoder(config, [Block(expert_attention=core, moe=part)] * config.layers)
 
@@ -304,20 +346,19 @@ def builders() -> dict[str, Build]:
     """Model type -> builder."""
     return {
         "mixtral": plain(),
-        "phimoe": plain(norm="layer", head_bias="lm_head_bias", qkv_bias="?attention_bias",
-                        out_bias="?attention_bias"),
+        "phimoe": plain(
+            norm="layer", head_bias="lm_head_bias", qkv_bias="?attention_bias", out_bias="?attention_bias"
+        ),
         "olmoe": plain(qk_norm="all", qkv_bias="?attention_bias", out_bias="?attention_bias"),
         "granitemoe": plain(qkv_bias="?attention_bias", out_bias="?attention_bias"),
         "minimax_m2": plain(qk_norm="all"),
-        "dots1": plain(all_sparse=False, qk_norm="head", qkv_bias="?attention_bias", out_bias="?attention_bias"),
-        "qwen2_moe": lambda config: qwen_moe(config, qkv_bias=config.flag("qkv_bias", fallback=True)),
-        "qwen3_moe": lambda config: qwen_moe(config, qk_norm="head", qkv_bias="?attention_bias",
-                                             out_bias="?attention_bias"),
-        **dict.fromkeys(
-            ("deepseek_v2", "deepseek_v3", "deepseek_v32", "glm_moe_dsa", "glm4_moe_lite", "mistral4"), deepseek
+        "dots1": plain(
+            all_sparse=False, qk_norm="head", qkv_bias="?attention_bias", out_bias="?attention_bias"
         ),
-        "minicpm3": dense_latent,
-        "longcat_flash": longcat,
+        "qwen2_moe": lambda config: qwen_moe(config, qkv_bias=config.flag("qkv_bias", fallback=True)),
+        "qwen3_moe": lambda config: qwen_moe(
+            config, qk_norm="head", qkv_bias="?attention_bias", out_bias="?attention_bias"
+        ),
         "glm4_moe": glm_moe,
         "gpt_oss": gpt_oss,
         "mimo_v2_flash": mimo,

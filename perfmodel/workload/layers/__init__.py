@@ -5,6 +5,8 @@ one more dataclass in a module of its own, and one more optional field of ``Bloc
 """
 
 from perfmodel.workload.layers.attention import Attention
+from perfmodel.workload.layers.compressed import CompressedAttention
+from perfmodel.workload.layers.cross import Cross
 from perfmodel.workload.layers.expert_attention import ExpertAttention
 from perfmodel.workload.layers.linear import (
     ChannelMix,
@@ -23,6 +25,8 @@ from perfmodel.workload.layers.moe import Moe
 __all__ = [
     "Attention",
     "ChannelMix",
+    "CompressedAttention",
+    "Cross",
     "ExpertAttention",
     "GatedDelta",
     "Indexer",

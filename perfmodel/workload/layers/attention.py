@@ -35,8 +35,14 @@ class Attention:
     qk_norm_bias: bool = flag(default=False, doc="that normalisation carries a bias")
     sinks: bool = flag(default=False, doc="one learned logit per query head in the softmax denominator")
     gate: str = text(default="none", choices=GATES, doc="sigmoid gate on the output, per element or per head")
-    rotary: Value = quantity("1", default=1.0, positive=False, low=0.0, high=1.0,
-                             doc="share of each head that is rotated; 0: no rotary embedding")
+    rotary: Value = quantity(
+        "1",
+        default=1.0,
+        positive=False,
+        low=0.0,
+        high=1.0,
+        doc="share of each head that is rotated; 0: no rotary embedding",
+    )
     input_width: Value | None = quantity("count", default=None, doc="width of the input; absent: model width")
     shared_kv: bool = flag(default=False, doc="keys and values are those of an earlier layer")
     value_is_key: bool = flag(default=False, doc="values are the keys before rotation; no value projection")
@@ -62,9 +68,7 @@ class Attention:
                 tokens * self.heads * self.value_width, inputs=2, operations=2, special=1, name="gate"
             )
             ops.append(gated.divided(tp="i"))
-        out = matmul(
-            tokens, hidden, self.heads * self.value_width, bias=self.out_bias, name="attention_out"
-        )
+        out = matmul(tokens, hidden, self.heads * self.value_width, bias=self.out_bias, name="attention_out")
         return [*ops, out.divided(tp="k")]
 
     def projection(self, hidden: Value, tokens: Value) -> Op:
@@ -107,7 +111,12 @@ class Attention:
         share = Split("h", parts=self.kv, balance="g")
         if step.attention == "eager":
             scores, probabilities, values = eager_attention(
-                step.batch, step.query, step.context, self.heads, self.kv, self.head_dim,
+                step.batch,
+                step.query,
+                step.context,
+                self.heads,
+                self.kv,
+                self.head_dim,
                 value_dim=self.value_width,
             )
             parts = [scores.divided(tp=share), probabilities.divided(tp="r"), values.divided(tp=share)]
@@ -115,8 +124,18 @@ class Attention:
         # the full square of a profiler knows neither mask nor window
         window, chunk = (self.window, self.chunk) if step.causal else (None, None)
         fused = attention(
-            step.batch, step.query, step.context, self.heads, self.kv, self.head_dim,
-            causal=step.causal and not self.bidirectional, window=window, chunk=chunk, value_dim=self.value_width, owns_cache=not self.shared_kv, name="attention",
+            step.batch,
+            step.query,
+            step.context,
+            self.heads,
+            self.kv,
+            self.head_dim,
+            causal=step.causal and not self.bidirectional,
+            window=window,
+            chunk=chunk,
+            value_dim=self.value_width,
+            owns_cache=not self.shared_kv,
+            name="attention",
         )
         return [self.extras(fused.divided(tp=share))]
 

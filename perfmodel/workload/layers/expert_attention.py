@@ -32,19 +32,27 @@ class ExpertAttention:
         tokens, width = step.tokens, self.kv_heads * self.head_dim
         touched, rows = routed_rows(self.experts, self.top_k, tokens)
         core = attention(
-            step.batch, step.query, step.context, self.top_k * self.kv_heads, self.kv_heads, self.head_dim,
-            causal=step.causal, name="attention",
+            step.batch,
+            step.query,
+            step.context,
+            self.top_k * self.kv_heads,
+            self.kv_heads,
+            self.head_dim,
+            causal=step.causal,
+            name="attention",
         )
         rotated = tokens * (self.top_k + 1.0) * width
         return [
             matmul(tokens, self.experts, hidden, name="attention_router"),
             topk(tokens, self.experts, self.top_k, name="attention_topk"),
-            grouped_matmul(rows, width, hidden, touched, stored_experts=self.experts, name="query")
-            .divided(tp="n", ep="e"),
+            grouped_matmul(rows, width, hidden, touched, stored_experts=self.experts, name="query").divided(
+                tp="n", ep="e"
+            ),
             matmul(tokens, 2.0 * width, hidden, name="kv").divided(tp="n"),
             elementwise(rotated, operations=3, name="rope").divided(tp="i"),
             core.divided(tp=Split("h")),
-            grouped_matmul(rows, hidden, width, touched, stored_experts=self.experts, name="attention_out")
-            .divided(tp="k", ep="e"),
+            grouped_matmul(
+                rows, hidden, width, touched, stored_experts=self.experts, name="attention_out"
+            ).divided(tp="k", ep="e"),
             elementwise(tokens * hidden, inputs=2, parameters=hidden, name="attention_bias"),
         ]

@@ -24,7 +24,7 @@ from perfmodel.workload.step import Step
 
 @dataclass(frozen=True, kw_only=True)
 class GatedDelta:
-    """Gated delta network [1]: projections of q, k, v, z, beta and decay, convolution, delta rule, gated norm."""
+    """Gated delta network [1]: projections, convolution, delta rule, gated norm."""
 
     key_heads: Value = quantity("count", doc="heads of queries and keys")
     value_heads: Value = quantity("count", doc="heads of values")
@@ -39,8 +39,14 @@ class GatedDelta:
         keys, values = self.key_heads * self.key_dim, self.value_heads * self.value_dim
         mixed = 2.0 * keys + values
         rule = gated_delta_rule(
-            step.batch, step.query, self.value_heads, self.key_dim, self.value_dim, self.key_heads,
-            self.chunk, name="delta_rule",
+            step.batch,
+            step.query,
+            self.value_heads,
+            self.key_dim,
+            self.value_dim,
+            self.key_heads,
+            self.chunk,
+            name="delta_rule",
         )
         # decay per head from a learned rate and a bias, both stored per value head
         heads = self.value_heads
@@ -50,8 +56,9 @@ class GatedDelta:
         return [
             matmul(tokens, mixed + values, hidden, name="linear_qkvz").divided(tp="n"),
             matmul(tokens, 2.0 * self.value_heads, hidden, name="linear_ba").divided(tp="n"),
-            causal_conv1d(step.batch, step.query, mixed, self.kernel, bias=False, name="conv1d")
-            .divided(tp="c"),
+            causal_conv1d(step.batch, step.query, mixed, self.kernel, bias=False, name="conv1d").divided(
+                tp="c"
+            ),
             decay.divided(tp="i"),
             rule.divided(tp="h"),
             norm(tokens * self.value_heads, self.value_dim, name="linear_norm").divided(tp="r"),
@@ -81,8 +88,9 @@ class KimiDelta:
         )
         return [
             matmul(tokens, 3.0 * width, hidden, name="linear_qkv").divided(tp="n"),
-            causal_conv1d(step.batch, step.query, 3.0 * width, self.kernel, bias=False, name="conv1d")
-            .divided(tp="c"),
+            causal_conv1d(
+                step.batch, step.query, 3.0 * width, self.kernel, bias=False, name="conv1d"
+            ).divided(tp="c"),
             matmul(tokens, 2.0 * d + self.heads, hidden, name="gates_down"),
             matmul(tokens, width, d, 2.0, name="gates_up").divided(tp="n"),
             decay.divided(tp="i"),
@@ -107,7 +115,13 @@ class LinearAttention:
         """Ops of the layer."""
         tokens, width = step.tokens, self.heads * self.head_dim
         core = linear_attention(
-            step.batch, step.query, self.heads, self.head_dim, self.head_dim, self.chunk, decay=True,
+            step.batch,
+            step.query,
+            self.heads,
+            self.head_dim,
+            self.head_dim,
+            self.chunk,
+            decay=True,
             name="linear_attention",
         )
         qkv = matmul(tokens, 3.0 * width, hidden, name="linear_qkv")
@@ -142,7 +156,7 @@ class ShortConv:
 
 @dataclass(frozen=True, kw_only=True)
 class Rglru:
-    """Recurrent block of Griffin [5]: two branches, convolution, linear recurrence with block-diagonal gates."""
+    """Recurrent block of Griffin [5]: two branches, convolution, recurrence with block-diagonal gates."""
 
     width: Value = quantity("count", doc="width of the recurrence")
     blocks: Value = quantity("count", doc="blocks of the diagonal gates")

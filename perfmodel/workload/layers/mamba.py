@@ -36,8 +36,9 @@ class Mamba:
         tokens, inner, columns = step.tokens, self.inner, self.dt_rank + 2.0 * self.state
         ops = [
             matmul(tokens, 2.0 * inner, hidden, bias=self.bias, name="ssm_in").divided(tp="n"),
-            causal_conv1d(step.batch, step.query, inner, self.kernel, bias=self.conv_bias, name="conv1d")
-            .divided(tp="c"),
+            causal_conv1d(
+                step.batch, step.query, inner, self.kernel, bias=self.conv_bias, name="conv1d"
+            ).divided(tp="c"),
             matmul(tokens, columns, inner / self.heads, self.heads, name="ssm_x").divided(tp="k"),
         ]
         if self.inner_norms:
@@ -46,7 +47,9 @@ class Mamba:
         # softplus of dt with one bias per channel
         dt = elementwise(tokens * inner, operations=2, special=2, parameters=inner, name="softplus")
         return [
-            *ops, step_size.divided(tp="n"), dt.divided(tp="i"),
+            *ops,
+            step_size.divided(tp="n"),
+            dt.divided(tp="i"),
             scan(step.batch, step.query, inner, self.state, name="scan").divided(tp="c"),
             elementwise(tokens * inner, inputs=2, operations=2, special=1, name="ssm_gate").divided(tp="i"),
             matmul(tokens, hidden, inner, bias=self.bias, name="ssm_out").divided(tp="k"),
@@ -72,15 +75,15 @@ class Mamba2:
         tokens, inner = step.tokens, self.heads * self.head_dim
         mixed = inner + 2.0 * self.groups * self.state
         share = Split("n", parts=self.groups, unit=0.0)
-        conv = causal_conv1d(
-            step.batch, step.query, mixed, self.kernel, bias=self.conv_bias, name="conv1d"
-        )
+        conv = causal_conv1d(step.batch, step.query, mixed, self.kernel, bias=self.conv_bias, name="conv1d")
         core = ssd(
             step.batch, step.query, self.heads, self.head_dim, self.state, self.groups, self.chunk, name="ssd"
         )
         projected = matmul(tokens, inner + mixed + self.heads, hidden, bias=self.bias, name="ssm_in")
         ops = [
-            projected.divided(tp=share), conv.divided(tp="c"), core.divided(tp="h"),
+            projected.divided(tp=share),
+            conv.divided(tp="c"),
+            core.divided(tp="h"),
             elementwise(tokens * inner, inputs=2, operations=2, special=1, name="ssm_gate").divided(tp="i"),
         ]
         if self.gated_norm:

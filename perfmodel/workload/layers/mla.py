@@ -43,8 +43,14 @@ class Indexer:
         if self.key_norm:
             ops.append(norm(tokens, self.head_dim, kind="layer", bias=True, name="index_key_norm"))
         scores = indexer(
-            step.batch, step.query, step.context, self.heads, self.head_dim, self.top_k,
-            causal=step.causal, name="indexer",
+            step.batch,
+            step.query,
+            step.context,
+            self.heads,
+            self.head_dim,
+            self.top_k,
+            causal=step.causal,
+            name="indexer",
         )
         return [*ops, scores]
 
@@ -121,8 +127,17 @@ class Mla:
         tokens, heads = step.tokens, self.heads
         picks = self.picks(step)
         core = mla(
-            step.batch, step.query, step.context, heads, self.kv_rank, self.rope_dim, self.nope_dim,
-            self.v_dim, causal=step.causal, selected=picks, name="attention",
+            step.batch,
+            step.query,
+            step.context,
+            heads,
+            self.kv_rank,
+            self.rope_dim,
+            self.nope_dim,
+            self.v_dim,
+            causal=step.causal,
+            selected=picks,
+            name="attention",
         )
         return [
             matmul(tokens, self.kv_rank, self.nope_dim, heads, name="absorb_query").divided(tp="b"),
@@ -150,8 +165,16 @@ class Mla:
     def plain(self, step: Step, cached: bool) -> Op:
         """Attention over expanded keys and values."""
         op = attention(
-            step.batch, step.query, step.context, self.heads, self.heads, self.nope_dim + self.rope_dim,
-            causal=step.causal, value_dim=self.v_dim, cached=cached, name="attention",
+            step.batch,
+            step.query,
+            step.context,
+            self.heads,
+            self.heads,
+            self.nope_dim + self.rope_dim,
+            causal=step.causal,
+            value_dim=self.v_dim,
+            cached=cached,
+            name="attention",
             window=self.picks(step),
         )
         return op.divided(tp=Split("h"))

@@ -30,8 +30,9 @@ class Mlp:
         up = 2.0 * self.width if self.gated else 1.0 * self.width
         return [
             matmul(step.tokens, up, hidden, bias=self.bias, name="up").divided(tp="n"),
-            activation(step.tokens * self.width, self.gated, self.activation, learned=self.learned)
-            .divided(tp="i"),
+            activation(step.tokens * self.width, self.gated, self.activation, learned=self.learned).divided(
+                tp="i"
+            ),
             matmul(step.tokens, hidden, self.width, bias=self.bias, name="down").divided(tp="k"),
         ]
 
@@ -42,6 +43,10 @@ def activation(
     """Activation function of `elements` outputs, times the gate where there is one."""
     special = 0 if kind in PLAIN_ACTIVATIONS else 1
     return elementwise(
-        elements, inputs=2 if gated else 1, operations=3 if gated else 2, special=special,
-        parameters=0 if learned is None else learned, name=name,
+        elements,
+        inputs=2 if gated else 1,
+        operations=3 if gated else 2,
+        special=special,
+        parameters=0 if learned is None else learned,
+        name=name,
     )

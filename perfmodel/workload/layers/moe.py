@@ -36,10 +36,14 @@ class Moe:
     router_bias: bool = flag(default=False, doc="one bias or correction per expert")
     router_scale: bool = flag(default=False, doc="learned scale per channel before the router")
     expert_scale: bool = flag(default=False, doc="learned scale per expert")
-    latent: Value | None = quantity("count", default=None, doc="width the experts work in; absent: model width")
+    latent: Value | None = quantity(
+        "count", default=None, doc="width the experts work in; absent: model width"
+    )
     empty_experts: Value | None = quantity("count", default=None, doc="experts that pass tokens on")
     capacity_factor: Value | None = quantity("1", default=None, doc="rows per expert over the mean, padded")
-    popularity: tuple[Value, ...] = numbers("1", default=(), doc="chance of each expert per token; empty: equal")
+    popularity: tuple[Value, ...] = numbers(
+        "1", default=(), doc="chance of each expert per token; empty: equal"
+    )
     groups: Value | None = quantity("count", default=None, doc="groups of experts for limited routing")
     group_limit: Value | None = quantity("count", default=None, doc="groups a token may reach")
 
@@ -63,8 +67,9 @@ class Moe:
         ops += [
             permute(tokens, self.picks, work_width, name="dispatch"),
             self.expert(rows, up, work_width, touched, "expert_up", "n"),
-            activation(touched * rows * self.width, self.gated, self.activation, "expert_activation")
-            .divided(tp="i", ep="i"),
+            activation(touched * rows * self.width, self.gated, self.activation, "expert_activation").divided(
+                tp="i", ep="i"
+            ),
             self.expert(rows, work_width, self.width, touched, "expert_down", "k"),
             combine(tokens, self.picks, work_width, name="combine"),
         ]
