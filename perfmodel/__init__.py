@@ -29,6 +29,11 @@ _WHERE = {
     "kernel": "perfmodel.scenario.kernel",
     "collective": "perfmodel.scenario.kernel",
     "list": "perfmodel.listing",
+    "sweep": "perfmodel.explore.sweep",
+    "pareto": "perfmodel.explore.pareto",
+    "sensitivity": "perfmodel.explore.sensitivity",
+    "explain": "perfmodel.explain",
+    "validate": "perfmodel.validation.cases",
     "Result": "perfmodel.result",
     "PerfmodelError": "perfmodel.errors",
 }

@@ -16,6 +16,8 @@ COMMANDS = {
     "show": "a device with its sources, a system, or a workload with its counts",
     "run": "inference of a language model: TTFT, TPOT, throughput, energy, memory",
     "forward": "one pass of any workload: latency, throughput, energy, memory",
+    "kernel": "one operator: latency, energy, bound",
+    "sweep": "one question over lists of models, systems, precisions and numbers",
     "validate": "predictions beside published numbers, or the score on a file of measurements",
     "schema": "JSON Schemas of the description files, for editors",
 }
@@ -42,7 +44,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         allow_abbrev=False,
     )
     command.add_arguments(parser)
-    return _guarded(command.run, parser.parse_args(rest))
+    if getattr(command, "OPEN", False):  # the command reads options that depend on its first argument
+        args, unknown = parser.parse_known_args(rest)
+        args.rest = unknown
+    else:
+        args = parser.parse_args(rest)
+    return _guarded(command.run, args)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -251,7 +251,7 @@ def emit_text(result: Result, args: argparse.Namespace) -> None:
         emit(result.explain())
 
 
-def write_result(result: Result, file: Path, kind: str | None = None) -> None:
+def write_result(result: Result, file: Path, kind: str | None = None, **options: Any) -> None:
     """Write a Result in the form that the ending asks for."""
     from perfmodel.report.files import write_atomic
 
@@ -259,7 +259,7 @@ def write_result(result: Result, file: Path, kind: str | None = None) -> None:
     if ending in PICTURES:
         from perfmodel.report.plots import render
 
-        write_atomic(file, render(result.plot(kind), ending))
+        write_atomic(file, render(result.plot(kind, **options), ending))
     elif ending == ".csv":
         write_atomic(file, result.table().to_csv())
     elif ending == ".json":

@@ -10,10 +10,11 @@ from perfmodel.axes import pick
 from perfmodel.errors import ArgumentError
 from perfmodel.result import Result
 
-#: scenario name -> module that defines the function of that name
-SCENARIOS: Mapping[str, str] = {
-    "inference": "perfmodel.scenario.inference",
-    "forward": "perfmodel.scenario.forward",
+#: scenario name -> module and function that answers it
+SCENARIOS: Mapping[str, tuple[str, str]] = {
+    "inference": ("perfmodel.scenario.inference", "inference"),
+    "forward": ("perfmodel.scenario.forward", "forward"),
+    "kernel": ("perfmodel.scenario.forward", "forward"),
 }
 
 
@@ -26,7 +27,8 @@ def scenario_function(scenario: str | Callable[..., Result]) -> Callable[..., Re
         return scenario
     if scenario not in SCENARIOS:
         raise ArgumentError("scenario", scenario, "one of " + ", ".join(SCENARIOS))
-    function: Callable[..., Result] = getattr(importlib.import_module(SCENARIOS[scenario]), scenario)
+    module, name = SCENARIOS[scenario]
+    function: Callable[..., Result] = getattr(importlib.import_module(module), name)
     return function
 
 

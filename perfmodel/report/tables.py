@@ -121,9 +121,15 @@ def computed_metrics(result: Result) -> tuple[str, ...]:
     return tuple(m for m in result.metrics if m != "reason" or result.axes)
 
 
-def points(result: Result) -> Table:
-    """One row per point: axes first, then every metric."""
-    metrics = computed_metrics(result)
+def points(result: Result, metrics: Sequence[str] | None = None) -> Table:
+    """One row per point: axes first, then the metrics (None: all).
+
+    Raises UnknownNameError for a metric that the result does not have.
+    """
+    for metric in metrics or ():
+        if metric not in result.metrics:
+            raise UnknownNameError("metric", metric, result.metrics)
+    metrics = computed_metrics(result) if metrics is None else metrics
     columns = [Column(name, "" if _is_text(values) else "1") for name, values in result.axes.items()]
     columns += [Column(m, "" if m in result.labels else result.unit(m)) for m in metrics]
     arrays = [values_of(result, metric).tolist() for metric in metrics]

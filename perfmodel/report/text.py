@@ -123,7 +123,7 @@ def _sweep_summary(result: Result) -> str:
             continue
         values = np.asarray(getattr(result, metric))
         if np.any(np.isfinite(values)):
-            unit = result.unit(metric)
+            unit = "%" if metric in ("mfu", "mbu") else result.unit(metric)
             lines.append(f"  {label}: {show(np.nanmin(values), unit)} .. {show(np.nanmax(values), unit)}")
     if "feasible" in result.data:
         lines.append(f"  feasible: {int(np.sum(np.asarray(result.feasible)))} of {size:,}")
