@@ -65,7 +65,7 @@ def power(first: int) -> float:
 
 
 @predicts({f"S082-DAQ-{first + 2:02}": first for first in _SCENARIOS}, fidelity="count", reason={
-    "S082-DAQ-18": "the printed value is 5987 accepted samples/s at its own F1 and power; the filters pass 7504",
+    "S082-DAQ-18": "printed as 5987 accepted samples/s at its own F1 and power; the filters pass 7504",
 })
 def samples_per_energy(first: int) -> float:
     """Relevant samples per energy [1/J]; the F1 score of the classifiers is an input."""

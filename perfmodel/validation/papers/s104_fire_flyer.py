@@ -1,0 +1,71 @@
+"""S104: An et al., Fire-Flyer AI-HPC, SC 2024, arXiv:2408.14158."""
+
+from __future__ import annotations
+
+from perfmodel.engine import network
+from perfmodel.engine.host_reduce import host_reduce, host_reduce_bandwidth, host_ring_bandwidth
+from perfmodel.validation.cases import predicts, published
+
+#: eight channels of DDR4-3200 on each of two sockets, sustained [B/s]; root port [B/s], section IV-D
+HOST_MEMORY, ROOT_PORT = 320e9, 37.5e9
+#: GPU to network card across the root complex [B/s], section IV-B
+GPU_TO_NIC = 9.0 * 2**30
+
+
+@predicts({"S104-T2-GEMM-09": (0.83, 0.60), "S104-T2-GEMM-10": (1.0, 1.0)}, fidelity="count")
+def cost_performance(performance: float, price: float) -> float:
+    """Relative performance over relative price, Table II."""
+    return performance / price
+
+
+@predicts("S104-T3-FF2-01", fidelity="count")
+def two_zones() -> float:
+    """Switches of two zones of 800 ports joined by two switches, 40 ports each."""
+    zone = network.partial_two_layer(800.0, 40.0)
+    return float(network.zones(zone, 2.0, joining_switches=2.0).switches)
+
+
+@predicts("S104-T3-DGX-01", fidelity="count")
+def full_tree() -> float:
+    """Switches of a three-layer tree for eight network cards on each of 1320 nodes."""
+    return float(network.partial_three_layer(8.0 * 1320.0, 40.0).switches)
+
+
+@predicts({"S104-T3-FF2-04": (350.0, 11250.0), "S104-T3-DGX-04": (4000.0, 19000.0)}, fidelity="count")
+def cluster_price(fabric: float, servers: float) -> float:
+    """Relative price of network and servers, Table III."""
+    return fabric + servers
+
+
+@predicts(["S104-HFREDUCE-01", "S104-HFREDUCE-02"],
+          reason="the bound of host memory; what it sustains is not known")
+def memory_bound() -> float:
+    """All-reduce rate that host memory allows [GB/s]."""
+    return float(host_reduce_bandwidth(HOST_MEMORY)) / 1e9
+
+
+@predicts(["S104-HFREDUCE-03", "S104-HFREDUCE-04"],
+          reason="the rate falls with the depth of the tree over 180 nodes; chunk sizes are not printed")
+def host_all_reduce() -> float:
+    """All-reduce rate of two GPUs behind one root port [GB/s]."""
+    return float(host_reduce(HOST_MEMORY, ROOT_PORT, 2.0)) / 1e9
+
+
+@predicts({"S104-HFREDUCE-05": 16.0, "S104-HFREDUCE-06": 1440.0},
+          reason="latency of 2879 ring steps of small pieces is not in the bound")
+def ring(members: float) -> float:
+    """Ring all-reduce through the host bridge [GB/s]."""
+    return float(host_ring_bandwidth(GPU_TO_NIC, members)) / 1e9
+
+
+@predicts("S104-HFREDUCE-07", side="least")
+def bridged() -> float:
+    """All-reduce rate where pairs of GPUs add up over NVLink first [GB/s]."""
+    return float(host_reduce(HOST_MEMORY, ROOT_PORT, 2.0, bridge=2.0)) / 1e9
+
+
+@predicts("S104-STEP-13B-04", fidelity="count")
+def parallel_efficiency() -> float:
+    """Strong scaling from 64 to 512 GPUs [%] from the measured step times."""
+    small, large = (published()[f"S104-STEP-13B-0{i}"].value for i in (1, 3))
+    return 100.0 * small * 64.0 / (large * 512.0)
