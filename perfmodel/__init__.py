@@ -26,6 +26,7 @@ _WHERE = {
     "Precision": "perfmodel.formats",
     "inference": "perfmodel.scenario.inference",
     "forward": "perfmodel.scenario.forward",
+    "training": "perfmodel.scenario.training",
     "kernel": "perfmodel.scenario.kernel",
     "collective": "perfmodel.scenario.kernel",
     "list": "perfmodel.listing",
