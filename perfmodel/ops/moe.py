@@ -80,7 +80,7 @@ def destinations(groups: Value, picks: Value, limit: Value | None = None) -> Val
 
 
 @operator
-def topk(rows: Value, width: Value, picks: Value, *, name: str = "") -> Op:
+def router_topk(rows: Value, width: Value, picks: Value, *, name: str = "") -> Op:
     """Softmax or sigmoid scores of rows x width and the `picks` largest of each row.
 
     Vector operations: 4 per element for the scores, one comparison per element and pick.
@@ -92,7 +92,7 @@ def topk(rows: Value, width: Value, picks: Value, *, name: str = "") -> Op:
         Tensor("w", ("r", "k"), output=True),
     )
     work = (Work("vector", rows * width * (4.0 + picks)), Work("special", 1.0 * rows * width))
-    return Op("topk", loops, tensors, work, name)
+    return Op("router_topk", loops, tensors, work, name)
 
 
 @operator

@@ -13,7 +13,7 @@ from perfmodel.ops.attention import attention
 from perfmodel.ops.core import Op, Split
 from perfmodel.ops.elementwise import elementwise
 from perfmodel.ops.matmul import grouped_matmul, matmul
-from perfmodel.ops.moe import routed_rows, topk
+from perfmodel.ops.moe import routed_rows, router_topk
 from perfmodel.spec import quantity
 from perfmodel.workload.step import Step
 
@@ -44,7 +44,7 @@ class ExpertAttention:
         rotated = tokens * (self.top_k + 1.0) * width
         return [
             matmul(tokens, self.experts, hidden, name="attention_router"),
-            topk(tokens, self.experts, self.top_k, name="attention_topk"),
+            router_topk(tokens, self.experts, self.top_k, name="attention_topk"),
             grouped_matmul(rows, width, hidden, touched, stored_experts=self.experts, name="query").divided(
                 tp="n", ep="e"
             ),

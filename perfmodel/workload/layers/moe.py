@@ -12,7 +12,7 @@ from perfmodel.algebra import Value
 from perfmodel.ops.core import Op, Split, Tensor
 from perfmodel.ops.elementwise import elementwise
 from perfmodel.ops.matmul import grouped_matmul, matmul
-from perfmodel.ops.moe import combine, permute, routed_rows, topk
+from perfmodel.ops.moe import combine, permute, routed_rows, router_topk
 from perfmodel.spec import block, flag, numbers, quantity, text
 from perfmodel.workload.layers.mlp import Mlp, activation
 from perfmodel.workload.step import Step
@@ -93,7 +93,7 @@ class Moe:
         if self.expert_scale:
             scale = Tensor("expert_scale", ("n",), kind="weight")
             scores = replace(scores, tensors=(*scores.tensors, scale))
-        return [*ops, scores, topk(tokens, choices, self.top_k, name="topk")]
+        return [*ops, scores, router_topk(tokens, choices, self.top_k, name="topk")]
 
     def expert(self, rows: Value, n: Value, k: Value, touched: Value, name: str, loop: str) -> Op:
         """One product of all touched experts."""

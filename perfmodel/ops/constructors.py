@@ -1,0 +1,167 @@
+"""Operators for users: every registered constructor behind a check of its arguments (``pm.op``).
+
+``pm.op.matmul(m=64, n=4096, k=4096)`` gives an Op.  A size may be a list: it becomes an axis of the result.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from perfmodel.algebra import is_symbolic
+from perfmodel.arguments import choice, number, whole
+from perfmodel.axes import Axis
+from perfmodel.errors import ArgumentError, UnknownNameError, nearest
+from perfmodel.ops import (  # noqa: F401  (each module registers its operators)
+    attention as _attention,
+    compressed,
+    conv,
+    elementwise as _elementwise,
+    lookup,
+    matmul as _matmul,
+    mla as _mla,
+    mla_schemes,
+    moe,
+    pool,
+    scan as _scan,
+    sparse_attention as _sparse_attention,
+    stream as _stream,
+)
+from perfmodel.ops.core import Op
+from perfmodel.ops.deferred import Deferred, op_or_deferred
+from perfmodel.ops.registry import OPERATORS
+
+#: Sizes that may be fractions: means and expectations.
+REAL = {
+    ("grouped_matmul", "tokens_per_expert"), ("grouped_matmul", "experts"), ("permute", "copies"),
+    ("combine", "copies"), ("spiking_layer", "rate"), ("hash_grid", "growth"), ("hash_grid", "coarsest"),
+}
+#: Amounts per element that may be zero.
+AMOUNTS = ("operations", "special", "parameters", "vector", "rounds", "state_bytes")
+ZERO = {("random_numbers", "state")}
+CHOICES: Mapping[tuple[str, str], tuple[str, ...]] = {("norm", "kind"): ("rms", "layer")}
+PAIRS = ("kernel", "stride", "dilation", "padding")
+CAUSAL = ("query", "context")
+
+
+class UnknownOperatorError(UnknownNameError, AttributeError):
+    """An operator that is not registered; also an AttributeError, so that ``hasattr`` works."""
+
+
+def checked(family: str, function: Callable[..., Any]) -> Callable[..., Op | Deferred]:
+    """The constructor with every argument checked first."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def build(*args: Any, **kwargs: Any) -> Op | Deferred:
+        given = _bound(family, signature, args, kwargs)
+        clean = {
+            key: _argument(family, key, signature.parameters[key], value) for key, value in given.items()
+        }
+        defaults = {key: p.default for key, p in signature.parameters.items()}
+        _together(family, {**defaults, **clean})
+        return op_or_deferred(family, clean)
+
+    return build
+
+
+def _bound(family: str, signature: inspect.Signature, args: Any, kwargs: Any) -> dict[str, Any]:
+    """Arguments by name.  Raises ArgumentError for unknown, double and missing ones."""
+    known = signature.parameters
+    for key in kwargs:
+        if key not in known:
+            raise ArgumentError(f"{family}.{key}", kwargs[key], ", ".join(known), nearest(key, known))
+    try:
+        return dict(signature.bind(*args, **kwargs).arguments)
+    except TypeError as error:
+        needed = ", ".join(k for k, p in known.items() if p.default is inspect.Parameter.empty)
+        raise ArgumentError(family, f"{args}, {kwargs}", f"{error}; needed: {needed}") from None
+
+
+def _argument(family: str, key: str, parameter: inspect.Parameter, value: Any) -> Any:
+    """One argument as the constructor wants it."""
+    kind, name = str(parameter.annotation), f"{family}.{key}"
+    if kind == "bool":
+        if not isinstance(value, bool):
+            raise ArgumentError(name, value, "True or False")
+        return value
+    if (family, key) in CHOICES:
+        return choice(name, value, CHOICES[family, key])
+    if kind == "str":
+        if not isinstance(value, str):
+            raise ArgumentError(name, value, "a text")
+        return value
+    if value is None and parameter.default is None:
+        return None
+    if "Sequence" in kind or "Mapping" in kind or "tuple[" in kind:
+        return value
+    if kind == "int":
+        return int(whole(name, value))
+    if "Pair" in kind or (key in PAIRS and "str" in kind):
+        return _pair(name, key, value)
+    return _renamed(_size(family, key, name, kind, value), key)
+
+
+def _size(family: str, key: str, name: str, kind: str, value: Any) -> Any:
+    if (family, key) in ZERO or key in AMOUNTS:
+        return number(name, value, above=False)
+    if kind == "float" or (family, key) in REAL:
+        return number(name, value)
+    return whole(name, value)
+
+
+def _renamed(value: Any, key: str) -> Any:
+    """An axis is called by the argument alone, not by operator and argument, unless the caller named it."""
+    if isinstance(value, Axis) and value.name.endswith(f".{key}"):
+        return Axis(key, value.values)
+    return value
+
+
+def _pair(name: str, key: str, value: Any) -> Any:
+    """One number or a (vertical, horizontal) pair; padding may be a word or zero."""
+    low = 0.0 if key == "padding" else 1.0
+    if key == "padding" and isinstance(value, str):
+        return choice(name, value, ("same", "valid"))
+    if isinstance(value, tuple):
+        if len(value) != 2:
+            raise ArgumentError(name, value, "one number or a pair (vertical, horizontal)")
+        return tuple(whole(name, part, low=low) for part in value)
+    return _renamed(whole(name, value, low=low), key)
+
+
+def _together(family: str, given: Mapping[str, Any]) -> None:
+    """Checks across arguments; every combination of listed values counts."""
+    if given.get("causal", family == "compressed_attention") is True and all(k in given for k in CAUSAL):
+        query, context = _values(given["query"]), _values(given["context"])
+        if query is not None and context is not None and np.max(query) > np.min(context):
+            allowed = f"at least query = {np.max(query):g} (the context holds the new tokens too)"
+            raise ArgumentError(f"{family}.context", float(np.min(context)), allowed)
+    heads, kv = _values(given.get("heads")), _values(given.get("kv_heads"))
+    if heads is not None and kv is not None:
+        wrong = np.mod.outer(heads, kv) != 0
+        if np.any(wrong):
+            at = np.argwhere(wrong)[0]
+            raise ArgumentError(f"{family}.kv_heads", float(kv[at[1]]), f"a divisor of heads = {heads[at[0]]:g}")
+
+
+def _values(value: Any) -> Any:
+    """Numbers of a checked argument as an array; None where there are none to compare."""
+    if value is None or value is inspect.Parameter.empty or is_symbolic(value) or isinstance(value, str):
+        return None
+    return np.atleast_1d(np.asarray(value.values if isinstance(value, Axis) else value, dtype=np.float64))
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    if name not in OPERATORS:
+        raise UnknownOperatorError("operator", name, sorted(OPERATORS))
+    return checked(name, OPERATORS[name])
+
+
+def __dir__() -> list[str]:
+    return sorted(OPERATORS)
