@@ -1,0 +1,283 @@
+"""Costs of many mappings at once: per stage and structure, for a block of rows of tile sizes.
+
+The counts are those of :mod:`perfmodel.engine.dataflow.accesses`, taken apart: the traffic into a stage
+depends on the row, on the structure of the block above the stage, and (where nothing in that block forces a
+new tile) on the unrelated loops at the inner end of the block above it.  So a row prices all combinations of
+structures by a few sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfmodel.algebra import product
+from perfmodel.engine.dataflow.accelerator import Accelerator, Level, Widths
+from perfmodel.engine.dataflow.accesses import count_iterations
+from perfmodel.engine.dataflow.conventions import Conventions
+from perfmodel.engine.dataflow.options import Chains, Floats, Ints, Rows
+from perfmodel.engine.dataflow.problem import Operand, Problem, window_cover
+from perfmodel.engine.dataflow.space import LoopClass, Stage, Structure
+
+Mask = NDArray[np.bool_]
+#: Unrelated classes at the inner end of the one and two blocks further out.
+Trails = tuple[frozenset[LoopClass], frozenset[LoopClass]]
+_NONE: Trails = (frozenset(), frozenset())
+
+
+@dataclass
+class Cost:
+    """Cost of moving one tensor into one stage, one number per row.
+
+    energy   [J]
+    ports    port -> busy cycles of one instance
+    wait     exposed weight load [cycle]
+    partial  whether what goes up is still to be added to
+    """
+
+    energy: Floats
+    ports: dict[str, Floats] = field(default_factory=dict)
+    wait: Floats | float = 0.0
+    partial: Floats | None = None
+
+
+@dataclass(frozen=True)
+class Config:
+    """A fixed choice of levels and unrolling: where tensors live, and the structures of each block.
+
+    holders     per stage (outermost first, MAC last), tensor -> level
+    structures  per block
+    lanes       loop -> spatial factor of each block
+    positions   axis -> positions in use
+    """
+
+    stages: tuple[Stage, ...]
+    holders: tuple[Mapping[str, Level | None], ...]
+    structures: tuple[tuple[Structure, ...], ...]
+    lanes: Mapping[str, tuple[int, ...]]
+    positions: Mapping[str, int]
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks of loops."""
+        return len(self.stages) - 1
+
+    def parent(self, tensor: str, stage: int) -> int:
+        """Next stage further out that keeps a tensor."""
+        return next(outer for outer in range(stage - 1, -1, -1) if tensor in self.holders[outer])
+
+    def instances(self, stage: int) -> int:
+        """Copies of a stage in use."""
+        return int(product(f for lane in self.lanes.values() for f in lane[:stage]))
+
+
+class Kernel:
+    """Evaluates rows of one Config."""
+
+    def __init__(
+        self, problem: Problem, accelerator: Accelerator, width: Widths, conventions: Conventions,
+        config: Config, rows: Rows, timed: bool = True,
+    ) -> None:
+        self.problem, self.accelerator, self.width = problem, accelerator, width
+        self.conventions, self.config, self.rows, self.timed = conventions, config, rows, timed
+        self.tables: dict[tuple[object, ...], Floats] = {}
+        self.classes = {loop: group for s in config.structures for group in s[0].order for loop in group}
+
+    def view(self, picked: Ints) -> View:
+        """The same kernel looking at some rows."""
+        return View(self, {loop: index[picked] for loop, index in self.rows.index.items()}, len(picked))
+
+    def count_table(self, loop: str, idle: frozenset[int], inner: int, spread: int) -> Floats:
+        """Non-empty iterations per chain: in time of blocks up to `inner` but not the idle ones, and over the
+        lanes of the first `spread` blocks."""
+        key = ("count", loop, idle, inner, spread)
+        if key not in self.tables:
+            chains: Chains = self.rows.chains[loop]
+            factors: list[object] = []
+            flags: list[bool] = []
+            for block, lane in enumerate(chains.lanes):
+                factors += [float(lane), chains.factors[:, block]]
+                flags += [block < spread, block <= inner and block not in idle]
+            counted = count_iterations(chains.bound, factors, flags)
+            self.tables[key] = np.broadcast_to(np.asarray(counted, float), (len(chains.factors),))
+        return self.tables[key]
+
+    def tile_table(self, loop: str, block: int, inside: bool) -> Floats:
+        """Tile of the stage below a block per chain, with the block's own loop if it runs inside the tile."""
+        key = ("tile", loop, block, inside)
+        if key not in self.tables:
+            chains = self.rows.chains[loop]
+            size = chains.inside(block) * (chains.factors[:, block] if inside else 1.0)
+            self.tables[key] = np.minimum(size, chains.bound)
+        return self.tables[key]
+
+
+class View:
+    """Some rows of a kernel; results are cached while it lives."""
+
+    def __init__(self, kernel: Kernel, index: Mapping[str, Ints], size: int) -> None:
+        self.kernel, self.index, self.size = kernel, index, size
+        self.cache: dict[tuple[object, ...], Floats] = {}
+        self.masks: dict[tuple[object, ...], Mask] = {}
+        self.costs: dict[tuple[object, ...], Cost] = {}
+
+    def _gather(self, key: tuple[object, ...], loop: str, table: Floats) -> Floats:
+        if key not in self.cache:
+            self.cache[key] = table[self.index[loop]]
+        return self.cache[key]
+
+    def count(self, loop: str, idle: frozenset[int], inner: int, spread: int) -> Floats:
+        """Iterations of a loop per row, see Kernel.count_table."""
+        table = self.kernel.count_table(loop, idle, inner, spread)
+        return self._gather(("count", loop, idle, inner, spread), loop, table)
+
+    def tile(self, operand: Operand, block: int, still: frozenset[LoopClass]) -> Floats:
+        """Elements of the tile of a tensor in the stage below a block."""
+        inside = frozenset(group for group in still if operand.loops & set(group))
+        key = ("footprint", operand.name, block, inside)
+        if key not in self.cache:
+            sizes = {}
+            for loop in operand.loops:
+                within = self.kernel.classes.get(loop) in inside
+                table = self.kernel.tile_table(loop, block, within)
+                sizes[loop] = self._gather(("tile", loop, block, within), loop, table)
+            self.cache[key] = np.asarray(operand.footprint(sizes), float) * np.ones(self.size)
+        return self.cache[key]
+
+    def compute(self) -> Floats:
+        """Time steps per row [cycle]."""
+        kernel = self.kernel
+        last = kernel.config.blocks
+        steps = np.ones(self.size)
+        for loop in kernel.problem.bounds:
+            steps = steps * self.count(loop, frozenset(), last, 0)
+        return np.asarray(steps / kernel.accelerator.rate)
+
+    def _quiet(self, operand: Operand, block: int, still: frozenset[LoopClass]) -> Mask:
+        """True where no loop of the block forces a new tile of the tensor."""
+        key = ("quiet", operand.name, block, still)
+        if key not in self.masks:
+            quiet = np.ones(self.size, dtype=bool)
+            for loop in operand.loops:
+                if self.kernel.classes.get(loop) in still:
+                    continue
+                table = self.kernel.rows.chains[loop].factors[:, block]
+                quiet &= self._gather(("factor", loop, block), loop, table) == 1
+            self.masks[key] = quiet
+        return self.masks[key]
+
+    def _elements(
+        self, operand: Operand, block: int, still: frozenset[LoopClass], trails: Trails, spread: int,
+        halo: int,
+    ) -> Floats:
+        """Elements moved into the stage below a block, lanes of the first `spread` blocks counted."""
+        kernel, problem = self.kernel, self.kernel.problem
+        amount: Floats = product(problem.bounds[loop] for loop in operand.plain) * np.ones(self.size)
+        for window in operand.windows:
+            tiles = []
+            for loop in (window.out, window.kernel):
+                idle = frozenset([block]) if kernel.classes.get(loop) in still else frozenset()
+                tiles.append(self.count(loop, idle, block, halo))
+            amount = amount * window_cover(window, problem.bounds, *tiles)
+        for loop in problem.bounds:
+            if loop not in operand.loops:
+                amount = amount * self._unrelated(operand, loop, block, still, trails, spread)
+        return amount
+
+    def _unrelated(
+        self, operand: Operand, loop: str, block: int, still: frozenset[LoopClass], trails: Trails,
+        spread: int,
+    ) -> Floats:
+        """Iterations of an unrelated loop that bring the tile again."""
+        group = self.kernel.classes.get(loop)
+        if group not in still:
+            return self.count(loop, frozenset(), block, spread)
+        times = self.count(loop, frozenset([block]), block, spread)
+        if block >= 1 and group in trails[0]:
+            once = self.count(loop, frozenset([block, block - 1]), block, spread)
+            quiet = self._quiet(operand, block, still)
+            times = np.where(quiet, once, times)
+            if block >= 2 and group in trails[1]:
+                far = self.count(loop, frozenset([block, block - 1, block - 2]), block, spread)
+                quiet = quiet & self._quiet(operand, block - 1, still)
+                times = np.where(quiet, far, times)
+        return times
+
+    def cost(self, tensor: str, stage: int, still: frozenset[LoopClass], trails: Trails) -> Cost:
+        """Cost of moving a tensor into a stage, under the structure of the block above it."""
+        key = (tensor, stage, still, trails)
+        if key not in self.costs:
+            self.costs[key] = self._cost(tensor, stage, still, trails)
+        return self.costs[key]
+
+    def _cost(self, tensor: str, stage: int, still: frozenset[LoopClass], trails: Trails) -> Cost:
+        kernel, conventions = self.kernel, self.kernel.conventions
+        operand = kernel.problem.operand(tensor)
+        outer = kernel.config.parent(tensor, stage)
+        block, halo = stage - 1, outer if conventions.spatial_halo == "shared" else stage
+        outside = self._elements(operand, block, still, trails, outer, halo)
+        inside = self._elements(operand, block, still, trails, stage, stage)
+        if not operand.output:
+            return self._flows(operand, outer, stage, outside, inside, 0.0, 0.0, None)
+        whole = operand.footprint(kernel.problem.bounds)
+        partial = outside > whole * (1 + 1e-9)
+        if conventions.first_accumulation == "read":
+            back, received = outside * partial, inside * partial
+        else:
+            back = outside - self._distinct(operand, outer)
+            received = inside - self._distinct(operand, stage)
+        return self._flows(operand, outer, stage, back, received, outside, inside, partial)
+
+    def _distinct(self, operand: Operand, spread: int) -> Floats:
+        """Elements that meet each instance for the first time."""
+        amount: Floats = operand.footprint(self.kernel.problem.bounds) * np.ones(self.size)
+        for loop in self.kernel.problem.bounds:
+            if loop not in operand.loops:
+                amount = amount * self.count(loop, frozenset(), -1, spread)
+        return amount
+
+    def _flows(
+        self, operand: Operand, outer: int, stage: int, down: Floats, received: Floats,
+        up: Floats | float, sent: Floats | float, partial: Floats | None,
+    ) -> Cost:
+        """Energy and port cycles of the four streams between two stages."""
+        kernel, config = self.kernel, self.kernel.config
+        back_bits = kernel.width.of(operand.role, True)
+        up_bits = back_bits if partial is None else kernel.width.of("output", partial)
+        above, below = config.holders[outer][operand.name], config.holders[stage].get(operand.name)
+        streams = [(above, outer, down * back_bits / 8, up * up_bits / 8)]
+        if below is not None:
+            leaves = sent if kernel.conventions.drain_reads == "counted" else 0.0
+            streams.append((below, stage, leaves * up_bits / 8, received * back_bits / 8))
+        cost = Cost(np.zeros(self.size), partial=partial)
+        for level, number, read, write in streams:
+            if level is None:
+                continue
+            cost.energy = cost.energy + read * level.read_energy + write * level.write_energy
+            if not kernel.timed or np.isinf(level.bandwidth):
+                continue
+            rate = level.bandwidth * config.instances(number)
+            for side, amount in (("read", read), ("write", write)):
+                name = level.name if level.shared_ports else f"{level.name}.{side}"
+                cost.ports[name] = cost.ports.get(name, np.zeros(self.size)) + amount / rate
+        if kernel.conventions.hops == "counted":
+            cost.energy = cost.energy + self._hops(outer, stage, down * back_bits / 8 + up * up_bits / 8)
+        exposed = kernel.conventions.weight_load == "exposed" and operand.role == "weight"
+        if exposed and below is not None and not below.double_buffered:
+            cost.wait = received * back_bits / 8 / config.instances(stage) / below.bandwidth
+        return cost
+
+    def _hops(self, outer: int, stage: int, amount: Floats) -> Floats:
+        """Energy of passing along the axes between two stages."""
+        energy = np.zeros(self.size)
+        for number in range(outer, stage):
+            for axis in self.kernel.config.stages[number + 1].axes:
+                energy = energy + amount * self.kernel.config.positions[axis.name] * axis.hop_energy
+        return energy
+
+    def usage(self, tensor: str, stage: int, still: frozenset[LoopClass]) -> Floats:
+        """Elements of a tensor's tile in a stage."""
+        return self.tile(self.kernel.problem.operand(tensor), stage - 1, still)

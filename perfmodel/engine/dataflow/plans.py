@@ -1,0 +1,158 @@
+"""Plans: an unrolling of the array and a choice of bypasses each, with a bound that needs no tile sizes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from perfmodel.engine.dataflow.accelerator import Accelerator, Level, Widths
+from perfmodel.engine.dataflow.conventions import Conventions
+from perfmodel.engine.dataflow.kernel import Config
+from perfmodel.engine.dataflow.options import Floats
+from perfmodel.engine.dataflow.problem import Operand, Problem
+from perfmodel.engine.dataflow.space import (
+    LoopClass,
+    Stage,
+    Structure,
+    Unrolling,
+    across,
+    classes,
+    stages,
+    structures,
+    unrollings,
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One unrolling and one choice of bypasses, with a lower bound of its objective."""
+
+    config: Config
+    unrolling: Unrolling
+    bound: float
+
+
+def score(
+    objective: str, energy: Floats | float, cycles: Floats | float, accelerator: Accelerator
+) -> Floats:
+    """Objective (``latency``, ``energy``, ``edp``) from dynamic energy [J] and cycles."""
+    total = energy + accelerator.static_power / accelerator.clock * cycles
+    return np.asarray({"latency": cycles, "energy": total, "edp": total * cycles}[objective], float)
+
+
+def plans(
+    problem: Problem, accelerator: Accelerator, objective: str, width: Widths, conventions: Conventions
+) -> tuple[list[Plan], bool]:
+    """Plans, least bound first, and whether they hold every unrolling."""
+    staged = stages(accelerator)
+    made = []
+    spread, every = unrollings(problem, accelerator)
+    for holders in _holders(problem, staged):
+        blocks = _block_structures(problem, holders, conventions)
+        for unrolling in spread:
+            lanes = {
+                loop: tuple(across(unrolling, loop, stage.axes) for stage in staged[1:])
+                for loop in problem.bounds
+            }
+            positions = {name: int(np.prod(list(f.values()) or [1])) for name, f in unrolling.items()}
+            config = Config(staged, holders, blocks, lanes, positions)
+            bound = _bound(problem, accelerator, objective, width, conventions, config)
+            made.append(Plan(config, unrolling, bound))
+    return sorted(made, key=lambda plan: plan.bound), every
+
+
+def _holders(problem: Problem, staged: Sequence[Stage]) -> Iterator[tuple[Mapping[str, Level | None], ...]]:
+    """Which level of each stage keeps which tensor, for every choice of bypasses."""
+    optional = [
+        (number, operand.name) for number, stage in enumerate(staged) for operand in problem.operands
+        for level in [stage.level_of(operand.role)] if level and operand.role in level.optional
+    ]
+    for dropped in itertools.product((False, True), repeat=len(optional)):
+        out = {key for key, drop in zip(optional, dropped, strict=True) if drop}
+        yield tuple(
+            {o.name: level for o in problem.operands
+             if (level := stage.level_of(o.role)) is not None and (number, o.name) not in out}
+            for number, stage in enumerate(staged)
+        )
+
+
+def _block_structures(
+    problem: Problem, holders: Sequence[Mapping[str, Level | None]], conventions: Conventions
+) -> tuple[tuple[Structure, ...], ...]:
+    retention = conventions.retention == "unchanged"
+    blocks = [structures(problem, list(kept), retention) for kept in holders[1:-1]]
+    return (*blocks, _mac_structures(problem, conventions))
+
+
+def _mac_structures(problem: Problem, conventions: Conventions) -> tuple[Structure, ...]:
+    """Orders of the innermost block; they matter only where an operand stays at the MAC."""
+    ordered, _ = classes(problem)
+    nothing: frozenset[LoopClass] = frozenset()
+    if conventions.operand_reads == "per_mac":
+        quiet = {o.name: nothing for o in problem.operands}
+        return (Structure(ordered, dict.fromkeys(quiet, len(ordered)), quiet, quiet),)
+    found: dict[tuple[object, ...], Structure] = {}
+    for order in itertools.permutations(ordered):
+        tails = {o.name: _tail(order, o) for o in problem.operands}
+        made = Structure(order, dict.fromkeys(tails, len(order)), tails, tails)
+        found.setdefault(tuple(tails.items()), made)
+    return tuple(found.values())
+
+
+def _tail(order: Sequence[LoopClass], operand: Operand) -> frozenset[LoopClass]:
+    """Innermost classes under which an operand stays at the MAC."""
+    if operand.output:
+        return frozenset()
+    return frozenset(itertools.takewhile(lambda group: not operand.loops & set(group), reversed(order)))
+
+
+def _bound(
+    problem: Problem, accelerator: Accelerator, objective: str, width: Widths, conventions: Conventions,
+    config: Config,
+) -> float:
+    """Bound of an unrolling: time steps without memory, each tensor moved once, MAC reads by multicast."""
+    steps = 1.0
+    for loop, bound in problem.bounds.items():
+        steps *= -(-int(bound) // int(np.prod(config.lanes[loop])))
+    energy = float(problem.macs) * float(accelerator.mac_energy)
+    for operand in problem.operands:
+        for stage in range(1, config.blocks + 1):
+            if stage == config.blocks or operand.name in config.holders[stage]:
+                energy += _least_energy(problem, width, conventions, config, operand, stage)
+    # the outermost level moves every tensor once
+    far = accelerator.levels[0]
+    sizes = {o.name: float(o.footprint(problem.bounds)) * _narrow(width, o) for o in problem.operands}
+    writes = sizes[problem.output.name]
+    reads = sum(sizes.values()) - writes
+    port = (reads + writes if far.shared_ports else max(reads, writes)) / 8 / float(far.bandwidth)
+    return float(score(objective, energy, max(steps / float(accelerator.rate), port), accelerator))
+
+
+def _narrow(width: Widths, operand: Operand) -> float:
+    """Bits of an element at its narrowest."""
+    return min(float(width.of(operand.role, False)), float(width.of(operand.role, True)))
+
+
+def _least_energy(
+    problem: Problem, width: Widths, conventions: Conventions, config: Config, operand: Operand, stage: int
+) -> float:
+    """Least energy of moving an operand into a stage."""
+    outer = config.parent(operand.name, stage)
+    moved = float(operand.footprint(problem.bounds))
+    if stage == config.blocks and (operand.output or conventions.operand_reads == "per_mac"):
+        beside = [
+            factor for loop, lane in config.lanes.items() if loop not in operand.loops or operand.windows
+            for factor in lane[outer:]
+        ]
+        moved = float(problem.macs) / float(np.prod(beside or [1]))
+    bits = _narrow(width, operand)
+    above, below = config.holders[outer][operand.name], config.holders[stage].get(operand.name)
+    per_byte = 0.0
+    if above is not None:
+        per_byte += float(above.write_energy if operand.output else above.read_energy)
+    if below is not None and not operand.output:
+        per_byte += float(below.write_energy)
+    return moved * bits / 8 * per_byte

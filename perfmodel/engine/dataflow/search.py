@@ -1,0 +1,173 @@
+"""Search of the mapping space: vectorised, deterministic, exact over the tile sizes tried.
+
+Every unrolling of the array is a plan; all tile sizes that fit become rows of it.  A lower bound of every row
+orders them, and all combinations of structures are priced, row after row, until no bound is below the best
+price found.  Effort level 0 tries few tile sizes on every plan; each level above tries more rows on the plans
+that looked best, and then all sizes of one or two loops at a time around the best row.  A higher effort
+continues where a lower one stopped, so it is never worse; nothing is sampled, so the same call gives the same
+mapping.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from perfmodel.engine.dataflow.accelerator import Accelerator, Widths
+from perfmodel.engine.dataflow.arena import Arena, Best, Mask, Task
+from perfmodel.engine.dataflow.conventions import Conventions
+from perfmodel.engine.dataflow.mapping import LoopNest
+from perfmodel.engine.dataflow.options import Chains, Floats, Rows, build_rows
+from perfmodel.engine.dataflow.plans import Plan, plans
+from perfmodel.engine.dataflow.problem import Problem
+from perfmodel.errors import ArgumentError, InfeasibleError
+
+#: Rows of one polishing step.
+_POLISH = 8192
+
+OBJECTIVES = ("latency", "energy", "edp")
+
+
+@dataclass(frozen=True)
+class _Level:
+    """One effort level: rows per plan, plans, relative gain not worth a look, loops polished at once."""
+
+    rows: int
+    plans: int
+    slack: float
+    joint: int
+
+
+_LEVELS = (
+    _Level(512, 1 << 30, 1e-3, 1), _Level(16384, 3, 1e-3, 2), _Level(1 << 17, 2, 1e-4, 2),
+    _Level(1 << 20, 8, 0.0, 2), _Level(1 << 22, 64, 0.0, 2), _Level(1 << 24, 1 << 30, 0.0, 1),
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Best mapping of a search.
+
+    value     objective [cycle], [J] or [J cycle]
+    nest      the loop nest
+    rows      tile-size vectors considered
+    mappings  loop nests that they stand for
+    complete  the space was searched to its end: the value is the least there is
+    """
+
+    value: float
+    nest: LoopNest
+    rows: int
+    mappings: float
+    complete: bool
+
+
+def search(
+    problem: Problem, accelerator: Accelerator, objective: str, width: Widths, conventions: Conventions,
+    effort: int = 1, start: LoopNest | None = None, start_value: float = float("inf"),
+) -> Found:
+    """Best mapping of a problem with plain numbers.  Raises InfeasibleError if nothing fits.
+
+    start, start_value  a mapping known to be feasible, and its objective
+    """
+    if objective not in OBJECTIVES:
+        raise ArgumentError("objective", objective, " | ".join(OBJECTIVES))
+    if effort not in range(len(_LEVELS)):
+        raise ArgumentError("effort", effort, f"0 to {len(_LEVELS) - 1}")
+    for name, value in (("ports", "fluid"), ("words", "packed"), ("halo", "refetch")):
+        if getattr(conventions, name) != value:
+            raise ArgumentError(f"conventions.{name}", getattr(conventions, name), f"{value!r} in a search")
+    task = Task(problem, accelerator, objective, width, conventions)
+    made, every = plans(problem, accelerator, objective, width, conventions)
+    run = _Run(task, made, Best(start_value, start))
+    for level in range(effort + 1):
+        run.level(_LEVELS[level])
+    if run.best.nest is None:
+        raise InfeasibleError(_why(task))
+    done = every and all(run.complete[i] or made[i].bound >= run.best.value for i in range(len(made)))
+    return Found(run.best.value, run.best.nest, run.rows, run.mappings, done)
+
+
+class _Run:
+    """State of one search."""
+
+    def __init__(self, task: Task, made: list[Plan], best: Best) -> None:
+        self.task, self.plans, self.best = task, made, best
+        self.complete = [False] * len(made)
+        self.value = [float("inf")] * len(made)
+        self.chains: list[dict[str, Floats]] = [{} for _ in made]
+        self.rows, self.mappings = 0, 0.0
+
+    def level(self, level: _Level) -> None:
+        """Search the most promising plans with so many rows each."""
+        order = sorted(range(len(self.plans)), key=lambda i: (self.value[i], self.plans[i].bound))
+        for number in order[:level.plans]:
+            if not self.complete[number] and self.plans[number].bound < self.best.value * (1 - level.slack):
+                self._search(number, level)
+
+    def _search(self, number: int, level: _Level) -> None:
+        arena = Arena(self.task, self.plans[number], level.rows)
+        self._count(arena)
+        arena.improve(self.best, level.slack)
+        self.complete[number] = arena.rows.complete and level.slack == 0
+        self._note(number, arena)
+        if not arena.rows.complete and self.value[number] <= self.best.value * (1 + 1e-12):
+            self._polish(number, arena, level)
+
+    def _note(self, number: int, arena: Arena) -> bool:
+        """Remember the best row of a plan; True if it is better than before."""
+        value, row = arena.top
+        if value >= self.value[number] * (1 - 1e-9):
+            return False
+        self.value[number] = value
+        self.chains[number] |= {d: arena.rows.chains[d].factors[i[row]] for d, i in arena.rows.index.items()}
+        return True
+
+    def _count(self, arena: Arena) -> None:
+        self.rows += len(arena.rows)
+        self.mappings += arena.mappings
+
+    def _polish(self, number: int, arena: Arena, level: _Level) -> None:
+        """All sizes of one or two loops at a time around the best row of a plan, until nothing improves."""
+        bounds = self.task.problem.bounds
+        joint = min(level.joint, len(bounds)) if len(bounds) <= 4 or level.slack < 1e-3 else 1
+        groups = list(itertools.combinations(bounds, joint))
+        left = len(groups)
+        for group in itertools.cycle(groups):
+            if left <= 0 or not self.chains[number]:
+                break
+            around = self._around(arena, self.chains[number], group)
+            self._count(around)
+            around.improve(self.best, level.slack)
+            left = len(groups) - 1 if self._note(number, around) else left - 1
+
+    def _around(self, arena: Arena, chains: dict[str, Floats], group: tuple[str, ...]) -> Arena:
+        """Rows with the chains of some loops, the others as they are."""
+        bounds = {loop: int(self.task.problem.bounds[loop]) for loop in group}
+        fixed = {
+            loop: Chains(float(self.task.problem.bounds[loop]), arena.config.lanes[loop], factors[None, :])
+            for loop, factors in chains.items() if loop not in group
+        }
+
+        def fits(stage: int, tiles: Mapping[str, Floats]) -> Mask:
+            others = {loop: chain.inside(stage - 1) for loop, chain in fixed.items()}
+            return arena.fits(stage, {**others, **tiles})
+
+        forced = [frozenset(group) & block for block in arena.forced]
+        lanes = {loop: arena.config.lanes[loop] for loop in group}
+        free = build_rows(bounds, lanes, forced, fits, _POLISH)
+        index = {loop: np.zeros(len(free), dtype=np.intp) for loop in fixed} | dict(free.index)
+        return Arena(self.task, arena.plan, 0, Rows({**fixed, **free.chains}, index, False))
+
+
+def _why(task: Task) -> str:
+    """Message when not even single elements fit."""
+    texts = []
+    for level in task.accelerator.levels[1:]:
+        need = sum(float(task.width.of(role)) / 8 for role in level.holds if role not in level.optional)
+        if need > float(np.min(level.room)):
+            texts.append(f"{level.name} by {need - float(np.min(level.room)):.12g} B")
+    return f"no mapping of {task.problem.name} fits: " + ("; ".join(texts) or "tiles overflow at every size")

@@ -1,0 +1,227 @@
+"""The mapping space: stages, loop orders with places of tiles, spatial unrollings, tile sizes.
+
+Stages are memory levels that sit at the same depth (registers of three operands are one stage).  Between two
+stages lie the array axes and then a block of temporal loops.  In a block, loops that concern the same tensors
+move together (a class); each tensor may be kept further out than the others (an uneven mapping).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from perfmodel.engine.dataflow.accelerator import Accelerator, Axis, Level
+from perfmodel.engine.dataflow.problem import Problem
+
+#: Loops that concern the same tensors, by name.
+LoopClass = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Levels at one depth, and the axes between them and the stage outside."""
+
+    levels: tuple[Level, ...]
+    axes: tuple[Axis, ...]
+
+    def level_of(self, role: str) -> Level | None:
+        """Level of the stage that holds a role."""
+        return next((level for level in self.levels if role in level.holds), None)
+
+
+def stages(accelerator: Accelerator) -> tuple[Stage, ...]:
+    """Stages from the outermost level inwards; the last one (no levels) is the MAC."""
+    groups: list[list[Level]] = []
+    axes: list[tuple[Axis, ...]] = []
+    waiting: tuple[Axis, ...] = ()
+    for level in accelerator.levels:
+        held = {role for other in groups[-1] for role in other.holds} if groups else set()
+        if len(groups) > 1 and not waiting and not held & set(level.holds):
+            groups[-1].append(level)
+        else:
+            groups.append([level])
+            axes.append(waiting)
+        waiting = tuple(axis for axis in accelerator.axes if axis.under == level.name)
+    made = [Stage(tuple(group), before) for group, before in zip(groups, axes, strict=True)]
+    return (*made, Stage((), waiting))
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Order of the loop classes in a block, and where in it each tensor's tile is kept.
+
+    order    classes, outermost first
+    places   per kept tensor, how many classes of the order run outside its tile
+    still    per kept tensor, classes that force no new tile (inside it, or directly around it and unrelated)
+    trail    per tensor, unrelated classes at the inner end of the block
+    """
+
+    order: tuple[LoopClass, ...]
+    places: Mapping[str, int]
+    still: Mapping[str, frozenset[LoopClass]]
+    trail: Mapping[str, frozenset[LoopClass]]
+
+
+def classes(problem: Problem) -> tuple[tuple[LoopClass, ...], LoopClass]:
+    """Classes of loops by the tensors they concern, and the loops that concern all of them."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for loop in problem.bounds:
+        groups.setdefault(tuple(o.name for o in problem.operands if loop in o.loops), []).append(loop)
+    everyone = tuple(o.name for o in problem.operands)
+    common = tuple(groups.pop(everyone, ()))
+    return tuple(tuple(loops) for _, loops in sorted(groups.items())), common
+
+
+def structures(problem: Problem, kept: Sequence[str], retention: bool = True) -> tuple[Structure, ...]:
+    """Structures of a block above a stage that keeps these tensors, without those another one dominates."""
+    ordered, _ = classes(problem)
+    found: dict[tuple[object, ...], Structure] = {}
+    for order in itertools.permutations(ordered):
+        trail = {o.name: _unrelated_tail(order, o.loops) for o in problem.operands}
+        for stops in itertools.product(range(len(order) + 1), repeat=len(kept)):
+            places = dict(zip(kept, stops, strict=True))
+            still = {}
+            for tensor, stop in places.items():
+                related = problem.operand(tensor).loops
+                around = _unrelated_tail(order[:stop], related) if retention else frozenset()
+                still[tensor] = frozenset(order[stop:]) | around
+            if not retention:
+                trail = dict.fromkeys(trail, frozenset())
+            key = (tuple(still.items()), tuple(trail.items()))
+            found.setdefault(key, Structure(order, places, still, trail))
+    return _undominated(problem, list(found.values()))
+
+
+def _unrelated_tail(order: Sequence[LoopClass], related: frozenset[str]) -> frozenset[LoopClass]:
+    tail = itertools.takewhile(lambda group: not related & set(group), reversed(order))
+    return frozenset(tail)
+
+
+def _undominated(problem: Problem, items: list[Structure]) -> tuple[Structure, ...]:
+    """Drop a structure if another one moves no tile more often and needs no larger tile."""
+    loops = {o.name: o.loops for o in problem.operands}
+    windowed = {o.name for o in problem.operands if o.windows}
+
+    def parts(tensor: str, still: frozenset[LoopClass]) -> tuple[frozenset[LoopClass], frozenset[LoopClass]]:
+        inside = frozenset(group for group in still if loops[tensor] & set(group))
+        return still - inside, inside
+
+    split = [{t: parts(t, s) for t, s in item.still.items()} for item in items]
+
+    def beats(a: int, b: int) -> bool:
+        for tensor, (free_a, inside_a) in split[a].items():
+            free_b, inside_b = split[b][tensor]
+            larger = inside_a != inside_b if tensor in windowed else not inside_a <= inside_b
+            if larger or not free_b <= free_a:
+                return False
+        return split[a] != split[b]
+
+    kept = []
+    for b, item in enumerate(items):
+        rivals = (a for a in range(len(items)) if a != b and items[a].trail == item.trail)
+        if not any(beats(a, b) for a in rivals):
+            kept.append(item)
+    return tuple(kept)
+
+
+@lru_cache(maxsize=4096)
+def tile_sizes(bound: int, limit: int | None = None) -> tuple[int, ...]:
+    """Tile sizes worth trying for a bound: the smallest size for each number of tiles, ceil(bound / j).
+
+    limit  keep that many: divisors first, spread evenly in the logarithm; a larger limit keeps them all
+    """
+    root = math.isqrt(bound)
+    sizes = {-(-bound // j) for j in range(1, root + 1)} | set(range(1, -(-bound // (root + 1)) + 1))
+    sizes = {-(-bound // -(-bound // size)) for size in sizes}
+    if limit is None or len(sizes) <= limit:
+        return tuple(sorted(sizes))
+    divisors = [size for size in sorted(sizes) if bound % size == 0]
+    others = [size for size in sorted(sizes) if bound % size]
+    chosen = _spread(divisors, [], limit)
+    return tuple(sorted(_spread(others, chosen, limit)))
+
+
+def _spread(pool: list[int], chosen: list[int], limit: int) -> list[int]:
+    """Add members of the pool, each time the one farthest (as a ratio) from those chosen, up to the limit."""
+    chosen, rest = list(chosen), list(pool)
+    while rest and len(chosen) < limit:
+        if chosen:
+            distance = [min(abs(math.log(size / other)) for other in chosen) for size in rest]
+            pick = int(np.argmax(distance))
+        else:
+            pick = 0
+        chosen.append(rest.pop(pick))
+    return chosen
+
+
+#: loop -> factor on each axis, by axis name.
+Unrolling = Mapping[str, Mapping[str, int]]
+
+
+def unrollings(problem: Problem, accelerator: Accelerator, most: int = 64) -> tuple[list[Unrolling], bool]:
+    """Spatial unrollings, fewest time steps first, and whether they are all of them.
+
+    A loop may lie on several axes.  Where there are more than `most`, each axis keeps the few best widths of
+    each loop: as wide as the rounds need, the largest divisor, one round more.
+    """
+    for limit in (None, 3, 2, 1):
+        choices = [list(_axis_choices(problem, axis, limit)) for axis in accelerator.axes]
+        if math.prod(len(c) for c in choices) <= most or limit == 1:
+            break
+    names = [axis.name for axis in accelerator.axes]
+    made = [dict(zip(names, combined, strict=True)) for combined in itertools.product(*choices)]
+    made = [m for m in made if _useful(problem, m)]
+
+    def steps(unrolling: Unrolling) -> float:
+        return math.prod(-(-int(b) // across(unrolling, loop)) for loop, b in problem.bounds.items())
+
+    return sorted(made, key=lambda m: (steps(m), str(m))), limit is None
+
+
+def across(unrolling: Unrolling, loop: str, axes: Sequence[Axis] | None = None) -> int:
+    """Positions over which a loop is spread, on all axes or on some."""
+    names = unrolling if axes is None else [axis.name for axis in axes]
+    return math.prod(unrolling[name].get(loop, 1) for name in names)
+
+
+def _useful(problem: Problem, unrolling: Unrolling) -> bool:
+    """False where a loop is spread over more positions than it has iterations."""
+    for loop, bound in problem.bounds.items():
+        shares = [factors.get(loop, 1) for factors in unrolling.values()]
+        if math.prod(shares) > bound and (max(shares) < bound or sum(share > 1 for share in shares) > 1):
+            return False
+    return True
+
+
+def _axis_choices(problem: Problem, axis: Axis, limit: int | None) -> Iterator[dict[str, int]]:
+    size = int(np.max(axis.size))
+    bounds = {loop: int(bound) for loop, bound in problem.bounds.items()}
+    if axis.fixed:
+        yield {loop: min(int(f), bounds[loop]) for loop, f in axis.fixed.items() if loop in bounds}
+        return
+    allowed = [loop for loop in bounds if not axis.loops or loop in axis.loops]
+    seen = set()
+    for number in range(min(axis.most, len(allowed)) + 1):
+        for loops in itertools.combinations(allowed, number):
+            sizes = [_lane_counts(bounds[loop], size, limit) for loop in loops]
+            for factors in itertools.product(*sizes):
+                choice = {d: f for d, f in zip(loops, factors, strict=True) if f > 1}
+                key = tuple(choice.items())
+                if math.prod(factors) <= size and key not in seen:
+                    seen.add(key)
+                    yield choice
+
+
+def _lane_counts(bound: int, size: int, limit: int | None) -> tuple[int, ...]:
+    """Numbers of positions worth using for a loop: the smallest for each number of rounds."""
+    if limit is None:
+        return tuple(sorted({c for c in tile_sizes(bound) if c <= size} | {-(-bound // -(-bound // size))}))
+    rounds = -(-bound // size)
+    widest, next_ = -(-bound // rounds), -(-bound // (rounds + 1))
+    divisor = max(d for d in range(1, min(size, bound) + 1) if bound % d == 0)
+    return tuple(dict.fromkeys((widest, divisor, next_)))[:limit]
