@@ -1,4 +1,4 @@
-"""Command line.  Each command is one module here with `add_arguments(parser)` and `run(args) -> exit code`.
+"""Command line.  Each command is one module of ``perfmodel.cli.commands``.
 
 Exit codes: 0 ok, 1 a case or a constraint failed, 2 bad input.
 """
@@ -10,7 +10,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-#: command -> one line of help; the module perfmodel.cli.<command> does the work.  A new command: add a line.
+#: command -> one line of help; perfmodel/cli/commands/<command>.py does the work.  A new command: add a line.
 COMMANDS = {
     "list": "names of what is shipped; --check audits the device descriptions",
     "show": "a device with its sources, a system, or a workload with its counts",
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         top.parse_args(words)  # prints help or version, or refuses the command
         return BAD_INPUT
     name, rest = words[0], words[1:]
-    command = importlib.import_module(f"perfmodel.cli.{name}")
+    command = importlib.import_module(f"perfmodel.cli.commands.{name}")
     parser = argparse.ArgumentParser(
         prog=f"perfmodel {name}",
         description=command.__doc__,

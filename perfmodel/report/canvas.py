@@ -103,8 +103,6 @@ def place_labels(
 
     obstacles  markers (x, y, radius in points) that labels keep clear of
     """
-    from matplotlib.text import Text
-
     figure.canvas.draw()
     renderer = figure.canvas.get_renderer()
     frame = axes.get_window_extent(renderer)
@@ -113,13 +111,20 @@ def place_labels(
     for label in labels:
         for offset in _OFFSETS:
             note = _note(axes, *label, offset)
-            note.update_positions(renderer)
-            box = Text.get_window_extent(note, renderer)  # of the words, without the line to the point
+            box = words_box(note, renderer)
             inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
             if inside and not any(box.expanded(1.02, 1.15).overlaps(other) for other in taken):
                 taken.append(box)
                 break
             note.remove()  # without any room the label is left out: the table of ops has it
+
+
+def words_box(note: Any, renderer: Any) -> Any:
+    """Box of the words of an annotation, without the line to its point [pixels]."""
+    from matplotlib.text import Text
+
+    note.update_positions(renderer)
+    return Text.get_window_extent(note, renderer)
 
 
 _OFFSETS = [

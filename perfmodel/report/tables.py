@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from perfmodel.axes import Axis
 from perfmodel.counts import LAUNCH
 from perfmodel.errors import UnknownNameError
 from perfmodel.table import Column, Table, plain, scalar, show
@@ -175,12 +176,16 @@ def interval_metrics(result: Result) -> tuple[str, ...]:
 
 
 def _question(result: Result) -> dict[str, Any]:
-    return {
-        name: value.name
-        if name == "system" or (hasattr(value, "values") and hasattr(value, "name"))
-        else plain(value)
-        for name, value in result.inputs.items()
-    }
+    """The question: objects by name, axes by their values."""
+
+    def shown(value: Any) -> Any:
+        if isinstance(value, Axis):
+            return plain(value.values)
+        if isinstance(value, (list, tuple)):
+            return [shown(item) for item in value]
+        return plain(value)  # objects give their name
+
+    return {name: shown(value) for name, value in result.inputs.items()}
 
 
 def to_pandas(result: Result) -> Any:

@@ -57,7 +57,7 @@ def schema(kind: str) -> dict[str, Any]:
 
 def path_of(kind: str) -> Path:
     """Committed file."""
-    return Path(__file__).parent.parent / "schema" / f"{kind}.schema.json"
+    return Path(__file__).parent.parent.parent / "schema" / f"{kind}.schema.json"
 
 
 def _committed(kind: str) -> str:

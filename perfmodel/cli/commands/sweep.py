@@ -1,8 +1,8 @@
 """One question over lists of models, systems, precisions and numbers.
 
 perfmodel sweep llama-3.1-8b,qwen2.5-7b --on h100-sxm5:8,h200-sxm:8 --precision bf16,fp8 --batch 1,8,64 --tp 8
-perfmodel sweep llama-3.1-8b --on h100-sxm5 --batch 1:512:10:log --set device.memory.hbm.bandwidth=2TB/s:8TB/s:13
-    --metric throughput -o sweep.png
+perfmodel sweep llama-3.1-8b --on h100-sxm5 --batch 1:512:10:log -o sweep.png --metric throughput
+    --set device.memory.hbm.bandwidth=2TB/s:8TB/s:13
 """
 
 from __future__ import annotations
