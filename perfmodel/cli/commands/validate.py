@@ -8,8 +8,10 @@ perfmodel validate --data FILE.csv       errors by group on measurements with th
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from perfmodel.cli import common
+from perfmodel.errors import ArgumentError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +32,8 @@ def run(args: argparse.Namespace) -> int:
     from perfmodel.validation.cases import validate
 
     file = None if args.output_file is None else check_target(args.output_file, (".csv", ".json"))
+    if args.data is not None and not Path(args.data).is_file():
+        raise ArgumentError("data", args.data, "the path of an existing file")
     with common.Progress("validate") as progress:
         found = validate(args.names or None, data=args.data, fidelity=args.fidelity, progress=progress)
     if file is not None and file.suffix.lower() == ".csv":
