@@ -18,18 +18,6 @@ from perfmodel.axes import Axis
 from perfmodel.errors import ArgumentError, UnknownNameError, nearest
 from perfmodel.ops import (  # noqa: F401  (each module registers its operators)
     attention as _attention,
-    compressed,
-    conv,
-    elementwise as _elementwise,
-    lookup,
-    matmul as _matmul,
-    mla as _mla,
-    mla_schemes,
-    moe,
-    pool,
-    scan as _scan,
-    sparse_attention as _sparse_attention,
-    stream as _stream,
 )
 from perfmodel.ops.core import Op
 from perfmodel.ops.deferred import Deferred, op_or_deferred
@@ -48,7 +36,7 @@ PAIRS = ("kernel", "stride", "dilation", "padding")
 CAUSAL = ("query", "context")
 
 
-class UnknownOperatorError(UnknownNameError, AttributeError):
+class UnknownOperatorError(UnknownNameError, AttributeError):  # type: ignore[misc]  # both have `name`
     """An operator that is not registered; also an AttributeError, so that ``hasattr`` works."""
 
 
@@ -145,7 +133,8 @@ def _together(family: str, given: Mapping[str, Any]) -> None:
         wrong = np.mod.outer(heads, kv) != 0
         if np.any(wrong):
             at = np.argwhere(wrong)[0]
-            raise ArgumentError(f"{family}.kv_heads", float(kv[at[1]]), f"a divisor of heads = {heads[at[0]]:g}")
+            allowed = f"a divisor of heads = {heads[at[0]]:g}"
+            raise ArgumentError(f"{family}.kv_heads", float(kv[at[1]]), allowed)
 
 
 def _values(value: Any) -> Any:

@@ -90,7 +90,7 @@ def from_config(
         if file != "<config>"
         else "Hugging Face configuration"
     )
-    seen = [part for part in SEEING if isinstance(raw.get(part), Mapping)]
+    seen = [part for part in SEEING if isinstance(raw.get(part), Mapping) and inner is not raw]
     notes = f"language model only; not counted: {', '.join(seen)}" if seen else ""
     return Workload(label, family, dims, origin, notes=notes)
 
