@@ -48,3 +48,14 @@ def placed_read_time(
     """
     inside = where(size < device_room, size, device_room)
     return inside / device + cached_read_time(maximum(size - device_room, 0.0), free, disk, memory)
+
+
+def streamed_weights(
+    operations: Value, peak: Value, weights: Value, on_chip: Value, link: Value
+) -> Value:
+    """Time of a network whose weights beyond the on-chip memory come over a link in every pass [s].
+
+    operations, peak [FLOP/s]; weights, on_chip [B]; link [B/s].
+    ``max(operations/peak, max(0, weights - on_chip)/link)``
+    """
+    return maximum(operations / peak, maximum(0.0, weights - on_chip) / link)

@@ -9,12 +9,18 @@ Reference
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 
+from perfmodel.engine.roofline import cost, moved_bytes
 from perfmodel.errors import ArgumentError
+from perfmodel.formats import precision as precision_of
+from perfmodel.hardware.catalog import system
+from perfmodel.validation.cases import predicts, published
+from perfmodel.workload.workload import Workload
 
 
 def constants(features: Any, values: Any) -> Any:
@@ -37,3 +43,58 @@ def held_out(features: Mapping[str, Sequence[float]], values: Mapping[str, float
         raise ArgumentError("rows", len(others), f"at least {len(features[row])} other rows")
     fitted = constants([features[name] for name in others], [values[name] for name in others])
     return float(np.dot(features[row], fitted))
+
+
+def network_features(
+    workload: Workload, device: str, batch: float = 1.0, precision: str = "fp16"
+) -> tuple[float, float]:
+    """What a network asks of a device: kernels, and the time of its roofline without any start [s].
+
+    As features of `held_out` their constants are the time between kernels and the inverse of the efficiency.
+    """
+    graph = workload.graph(batch=batch)
+    target, formats = system(device), precision_of(precision)
+    costs = [cost(op, target, formats) for op in graph.ops]
+    kernels = sum(float(op.launches * op.count) for op in graph.ops)
+    return kernels, float(sum(c.busy_time for c in costs))
+
+
+def network_work(
+    workload: Workload, batch: float = 1.0, precision: str = "fp32"
+) -> tuple[float, float, float]:
+    """Dense FLOP, depthwise FLOP and moved bytes of a pass: what sets the time of a processor without starts.
+
+    A depthwise convolution has one channel per group: no reuse of inputs over output channels.
+    """
+    graph, formats = workload.graph(batch=batch), precision_of(precision)
+    dense, narrow, moved = 0.0, 0.0, 0.0
+    for op in graph.ops:
+        if op.family.startswith("conv") and op.loops["g"] > 1.0 and op.loops["c"] == 1.0:
+            narrow += float(op.flops)
+        else:
+            dense += float(op.flops)
+        moved += float(op.count * moved_bytes(op, formats))
+    return dense, narrow, moved
+
+
+def held_out_cases(
+    features: Mapping[str, Callable[[], Sequence[float]]], *, items: float = 0.0,
+    reason: str | Mapping[str, str] = "",
+) -> None:
+    """Predict each case of one device from the others, by what each asks of the device.
+
+    features  case -> function that returns the numbers whose constants are fitted
+    items     above 0: the published values are rates, `items` per fitted time
+    """
+    @cache
+    def table() -> Mapping[str, Sequence[float]]:
+        return {name: ask() for name, ask in features.items()}
+
+    def time(case: str) -> float:
+        value = published()[case].value
+        return items / value if items else value
+
+    @predicts({name: name for name in features}, fidelity="calibrated", reason=reason)
+    def predicted(case: str) -> float:
+        found = held_out(table(), {name: time(name) for name in features}, case)
+        return items / found if items else found

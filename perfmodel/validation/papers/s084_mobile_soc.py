@@ -1,4 +1,4 @@
-"""S084: Zhu et al., Mobile Machine Learning Hardware at ARM, arXiv:1801.06274; Euphrates, arXiv:1803.11232."""
+"""S084: Zhu et al., Mobile Machine Learning Hardware at ARM, arXiv:1801.06274; arXiv:1803.11232."""
 
 from __future__ import annotations
 

@@ -1,0 +1,67 @@
+"""S015: Graham et al., LeViT, ICCV 2021, arXiv:2104.01136; timings of the authors' repository."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from perfmodel.validation.cases import case_names, predicts
+from perfmodel.validation.heldout import held_out_cases, network_features, network_work
+from perfmodel.workload.nets.efficientnet import EfficientNet
+from perfmodel.workload.nets.hybrid import LeViT
+from perfmodel.workload.nets.vit import ViT
+from perfmodel.workload.workload import Workload
+
+
+def _levit(
+    hidden: tuple[float, ...], heads: tuple[float, ...], key: float, first: float = 4.0
+) -> LeViT:
+    return LeViT(hidden=hidden, heads=heads, key=key, layers=(first, 3.0 if first == 2.0 else 4.0, 4.0))
+
+
+#: networks in the order of the table
+_NETS = (
+    _levit((128.0, 256.0, 384.0), (4.0, 6.0, 8.0), 16.0, 2.0),
+    _levit((128.0, 256.0, 384.0), (4.0, 8.0, 12.0), 16.0),
+    _levit((192.0, 288.0, 384.0), (3.0, 5.0, 6.0), 32.0),
+    _levit((256.0, 384.0, 512.0), (4.0, 6.0, 8.0), 32.0),
+    _levit((384.0, 512.0, 768.0), (6.0, 9.0, 12.0), 32.0),
+    ViT(hidden=192.0, heads=3.0, tokens=2.0), ViT(hidden=384.0, heads=6.0, tokens=2.0),
+    *(EfficientNet(variant=f"b{i}", height=h) for i, h in enumerate((224.0, 240.0, 260.0, 300.0, 380.0))),
+)
+GPU_BATCH, CPU_BATCH = 1024.0, 16.0
+
+
+@cache
+def _workload(index: int) -> Workload:
+    return Workload(f"net{index}", "image", _NETS[index])
+
+
+# V100: kernels and their roofline.  One CPU thread: dense and depthwise FLOP and traffic, no kernel starts.
+held_out_cases(
+    {
+        f"S015-TIME-V100-{i + 1:02}":
+        lambda i=i: network_features(_workload(i), "v100-sxm2-16gb", GPU_BATCH)  # type: ignore[misc]
+        for i in range(len(_NETS))
+    },
+    items=GPU_BATCH,
+    reason="one efficiency for all kernels: the unfused attention of this framework moves its scores",
+)
+held_out_cases(
+    {
+        f"S015-TIME-XEON-{i + 1:02}": lambda i=i: network_work(_workload(i), CPU_BATCH)  # type: ignore[misc]
+        for i in range(len(_NETS))
+    },
+    items=CPU_BATCH,
+    reason="maps of this resolution no longer stay in the last-level cache between layers",
+)
+
+
+@predicts("S015-HEAD-01", fidelity="calibrated")
+def ratio() -> float:
+    """Images per second of LeViT-192 over EfficientNet-B2 on one thread, both as predicted."""
+    from perfmodel.validation.cases import run
+
+    levit, efficient = "S015-TIME-XEON-03", "S015-TIME-XEON-10"
+    if levit not in case_names():
+        return float("nan")
+    return run(levit).predicted / run(efficient).predicted
