@@ -33,7 +33,7 @@ _WHERE = {
     "sweep": "perfmodel.explore.sweep",
     "pareto": "perfmodel.explore.pareto",
     "sensitivity": "perfmodel.explore.sensitivity",
-    "explain": "perfmodel.explain",
+    "explain": "perfmodel.closed_forms",
     "validate": "perfmodel.validation.cases",
     "Result": "perfmodel.result",
     "PerfmodelError": "perfmodel.errors",

@@ -24,7 +24,7 @@ LAYERS = (
     ("result",),
     ("scenario",),
     ("explore",),
-    ("explain", "listing"),
+    ("closed_forms", "listing"),
     ("report", "validation"),
     ("cli",),
     ("__main__", "__init__"),
@@ -86,7 +86,7 @@ def test_layers(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_house_rules(path: Path) -> None:
-    """No assert, print, eval, exec or sys.exit in the package; sympy only in explain."""
+    """No assert, print, eval, exec or sys.exit in the package; sympy only in closed_forms."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         assert not isinstance(node, ast.Assert), f"{path.name}:{getattr(node, 'lineno', 0)}: assert"
@@ -94,7 +94,7 @@ def test_house_rules(path: Path) -> None:
             assert node.func.id not in ("print", "eval", "exec", "exit"), f"{path.name}:{node.lineno}: {node.func.id}"
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "sys.exit":
             pytest.fail(f"{path.name}:{node.lineno}: sys.exit")
-        if isinstance(node, (ast.Import, ast.ImportFrom)) and path.stem != "explain":
+        if isinstance(node, (ast.Import, ast.ImportFrom)) and path.stem != "closed_forms":
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module or ""]
             assert not any(n.partition(".")[0] == "sympy" for n in names), f"{path.name}:{node.lineno}: sympy"
 
