@@ -95,7 +95,9 @@ def total(values: Any) -> Value:
     """
     result: Value = 0.0
     for value in sorted(values, key=lambda v: np.size(v)):
-        if isinstance(result, np.ndarray) and result.shape == np.broadcast_shapes(result.shape, np.shape(value)):
+        if isinstance(result, np.ndarray) and result.shape == np.broadcast_shapes(
+            result.shape, np.shape(value)
+        ):
             result += value  # our own sum: no new array is needed
         else:
             result = result + value

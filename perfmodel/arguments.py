@@ -13,7 +13,13 @@ from perfmodel.errors import ArgumentError, nearest
 
 
 def number(
-    name: str, value: Any, *, low: float = 0.0, above: bool = True, high: float = float("inf"), whole: bool = False
+    name: str,
+    value: Any,
+    *,
+    low: float = 0.0,
+    above: bool = True,
+    high: float = float("inf"),
+    whole: bool = False,
 ) -> Any:
     """The value as float, Axis or symbol, if every element is finite and within the range.
 

@@ -198,7 +198,8 @@ class Mesh:
 def pick(inputs: Mapping[str, Any], at: Mapping[str, float]) -> dict[str, Any]:
     """Inputs at one point: each axis replaced by its value in `at`."""
     return {
-        name: _map_axes(value, _root(name, value), lambda axis: at[axis.name]) for name, value in inputs.items()
+        name: _map_axes(value, _root(name, value), lambda axis: at[axis.name])
+        for name, value in inputs.items()
     }
 
 

@@ -18,18 +18,39 @@ if TYPE_CHECKING:
     from perfmodel.hardware.device import System
 
 #: unit of each metric that a scenario may return
-UNITS: Mapping[str, str] = MappingProxyType({
-    "ttft": "s", "tpot": "s", "latency": "s", "throughput": "token/s", "memory": "B", "weights": "B",
-    "kv_cache": "B", "state": "B", "activations": "B", "energy_per_token": "J/token",
-    "energy": "J", "power": "W",
-    "mfu": "1", "mbu": "1", "flops": "FLOP", "bytes": "B", "intensity": "FLOP/B", "request_rate": "1/s",
-    "inference_rate": "1/s", "step_time": "s", "cost_per_token": "USD/token", "feasible": "1",
-})
+UNITS: Mapping[str, str] = MappingProxyType(
+    {
+        "ttft": "s",
+        "tpot": "s",
+        "latency": "s",
+        "throughput": "token/s",
+        "memory": "B",
+        "weights": "B",
+        "kv_cache": "B",
+        "state": "B",
+        "activations": "B",
+        "energy_per_token": "J/token",
+        "energy": "J",
+        "power": "W",
+        "mfu": "1",
+        "mbu": "1",
+        "flops": "FLOP",
+        "bytes": "B",
+        "intensity": "FLOP/B",
+        "request_rate": "1/s",
+        "inference_rate": "1/s",
+        "step_time": "s",
+        "cost_per_token": "USD/token",
+        "feasible": "1",
+    }
+)
 
 #: units that differ from UNITS in some scenarios: metric -> scenario -> unit
-UNITS_IN: Mapping[str, Mapping[str, str]] = MappingProxyType({
-    "throughput": {"forward": "1/s", "kernel": "1/s", "collective": "B/s"},
-})
+UNITS_IN: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "throughput": {"forward": "1/s", "kernel": "1/s", "collective": "B/s"},
+    }
+)
 
 
 @dataclass(frozen=True, repr=False)

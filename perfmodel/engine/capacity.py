@@ -28,7 +28,9 @@ class Footprint:
         return self.weights + self.kv_cache + self.state + self.activations + self.reserve
 
 
-def footprint(graph: Graph, precision: Precision, *, state: Graph | None = None, reserve: Value = 0.0) -> Footprint:
+def footprint(
+    graph: Graph, precision: Precision, *, state: Graph | None = None, reserve: Value = 0.0
+) -> Footprint:
     """Memory of one pass of a graph.
 
     graph  the pass with the most live activations (prefill)

@@ -8,12 +8,12 @@ An op without a kernel model of its own keeps its roofline cost.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from perfmodel.algebra import Value, maximum
+from perfmodel.algebra import maximum
 from perfmodel.engine.kernels.attention_decode import DecodeCorrections, attention_decode_time
 from perfmodel.engine.kernels.attention_prefill import PrefillCorrections, attention_prefill_time
 from perfmodel.engine.kernels.calibration import Applied, corrections_for
@@ -38,12 +38,21 @@ class Question:
     gpu: GpuFacts
     calibrated: bool
     runtime: str
+    origin: list[Applied] = field(default_factory=list)
 
     def corrections(self, family: str, kind: type[Any], mode: str = "") -> Any:
         """Fitted corrections of a kernel family, or the documented starts at fidelity ``dataflow``."""
         if not self.calibrated:
             return kind()
-        return self.applied(family, kind, mode).values
+        found = self.applied(family, kind, mode)
+        self.origin.append(found)
+        return found.values
+
+    def spread(self, end: str) -> float:
+        """Factor from the middle to an end of the interval."""
+        if end == "middle" or not self.origin:
+            return 1.0
+        return self.origin[-1].low if end == "low" else self.origin[-1].high
 
     def applied(self, family: str, kind: type[Any], mode: str = "") -> Applied:
         """Fitted corrections with their origin."""
@@ -61,7 +70,13 @@ class Question:
 
 
 #: names of number formats in the tables that the corrections were fitted to
-TABLE_NAMES: Mapping[str, str] = {"bf16": "bfloat16", "fp16": "bfloat16", "fp8": "fp8", "fp4": "nvfp4", "int8": "sq"}
+TABLE_NAMES: Mapping[str, str] = {
+    "bf16": "bfloat16",
+    "fp16": "bfloat16",
+    "fp8": "fp8",
+    "fp4": "nvfp4",
+    "int8": "sq",
+}
 
 
 def _matmul(q: Question) -> KernelTime:
@@ -84,15 +99,29 @@ def _attention(q: Question) -> KernelTime:
     window = 0.0 if window is None else window
     kv = q.precision.bytes("kv")
     if np.all(np.asarray(s["s"]) == 1.0):
-        mode = "window" if np.any(np.asarray(window) > 0) else "gqa" if np.any(np.asarray(s["g"]) > 1) else "mha"
+        mode = (
+            "window" if np.any(np.asarray(window) > 0) else "gqa" if np.any(np.asarray(s["g"]) > 1) else "mha"
+        )
         c = q.corrections("attention_decode", DecodeCorrections, mode)
         return attention_decode_time(s["b"], facts["context"], heads, s["h"], s["d"], window, kv, q.gpu, c)
     c = q.corrections("attention_prefill", PrefillCorrections)
     key = compute_format(q.op, q.precision).compute
     past = np.maximum(facts["context"] - s["s"], 0.0)
     return attention_prefill_time(
-        s["b"], s["s"], past, heads, s["h"], s["d"], window, q.precision.bytes("activation"), kv,
-        "fp8" if key in ("fp8", "fp4") else "bf16", q.gpu, c, s["e"], causal=bool(facts.get("causal", True)),
+        s["b"],
+        s["s"],
+        past,
+        heads,
+        s["h"],
+        s["d"],
+        window,
+        q.precision.bytes("activation"),
+        kv,
+        "fp8" if key in ("fp8", "fp4") else "bf16",
+        q.gpu,
+        c,
+        s["e"],
+        causal=bool(facts.get("causal", True)),
     )
 
 
@@ -100,35 +129,42 @@ def _mla(q: Question) -> KernelTime:
     s, facts = q.op.loops, q.op.attributes
     rank = facts["kv_rank"]
     c = q.corrections("mla_decode", MlaCorrections)
-    return mla_decode_time(s["b"], s["s"], s["t"], s["h"], q.precision.bytes("kv"), q.gpu, c, rank, s["l"] - rank)
+    return mla_decode_time(
+        s["b"], s["s"], s["t"], s["h"], q.precision.bytes("kv"), q.gpu, c, rank, s["l"] - rank
+    )
 
 
 #: op family -> kernel model
 KERNELS: Mapping[str, Callable[[Question], KernelTime]] = {
-    "matmul": _matmul, "grouped_matmul": _grouped, "attention": _attention, "mla": _mla,
+    "matmul": _matmul,
+    "grouped_matmul": _grouped,
+    "attention": _attention,
+    "mla": _mla,
 }
 
 
-def kernel_cost(op: Op, system: System, precision: Precision, *, calibrated: bool, runtime: str = "vllm") -> OpCost:
+def kernel_cost(
+    op: Op,
+    system: System,
+    precision: Precision,
+    *,
+    calibrated: bool,
+    runtime: str = "vllm",
+    end: str = "middle",
+) -> OpCost:
     """Cost of an op by its kernel model; its roofline cost where there is none.
 
+    end  ``low`` or ``high``: the 10 % or 90 % quantile of measured over predicted time, on rows that the
+         corrections were not fitted to
     Raises PrecisionError as the roofline does.
     """
     bound = cost(op, system, precision)
     model = KERNELS.get(op.family)
     if model is None or system.device.kind != "gpu" or (op.family == "mla" and not op.attributes["absorbed"]):
         return bound
-    answer = model(Question(op, system, precision, gpu_facts(system), calibrated, runtime))
-    if calibrated:  # launch included; small operands may come from L2 and beat the roofline of the DRAM
-        return replace(bound, busy=answer.seconds, serial=0.0)
-    return replace(bound, busy=maximum(answer.seconds - answer.launch, bound.busy_time / op.count))
-
-
-def dataflow_cost(op: Op, system: System, precision: Precision) -> OpCost:
-    """Cost at fidelity ``dataflow``: tiles, waves and cache, nothing fitted to the device."""
-    return kernel_cost(op, system, precision, calibrated=False)
-
-
-def calibrated_cost(op: Op, system: System, precision: Precision) -> OpCost:
-    """Cost at fidelity ``calibrated``: the kernel models with the corrections of the device or its class."""
-    return kernel_cost(op, system, precision, calibrated=True)
+    question = Question(op, system, precision, gpu_facts(system), calibrated, runtime)
+    answer = model(question)
+    if not calibrated:
+        return replace(bound, busy=maximum(answer.seconds - answer.launch, bound.busy_time / op.count))
+    # launch included; small operands may come from L2 and beat the roofline of the DRAM
+    return replace(bound, busy=answer.seconds * question.spread(end), serial=0.0)

@@ -17,8 +17,15 @@ from dataclasses import replace
 from perfmodel.hardware.device import System
 
 #: fraction of the nominal rate that a cautious estimate uses
-CAUTIOUS: Mapping[str, float] = {"matrix": 0.45, "vector": 0.4, "special": 0.4, "lookup": 0.4,
-                                 "memory": 0.65, "links": 0.6, "launch": 2.5}
+CAUTIOUS: Mapping[str, float] = {
+    "matrix": 0.45,
+    "vector": 0.4,
+    "special": 0.4,
+    "lookup": 0.4,
+    "memory": 0.65,
+    "links": 0.6,
+    "launch": 2.5,
+}
 
 
 def derated(system: System, fractions: Mapping[str, float] = CAUTIOUS) -> System:
@@ -29,7 +36,9 @@ def derated(system: System, fractions: Mapping[str, float] = CAUTIOUS) -> System
         for name, unit in device.compute.items()
     }
     memory = {
-        name: replace(level, bandwidth=None if level.bandwidth is None else level.bandwidth * fractions["memory"])
+        name: replace(
+            level, bandwidth=None if level.bandwidth is None else level.bandwidth * fractions["memory"]
+        )
         for name, level in device.memory.items()
     }
     launch = device.launch

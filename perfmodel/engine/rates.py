@@ -8,9 +8,15 @@ from perfmodel.hardware.device import ComputeUnit, Device, Link, System
 
 #: A vector unit without a peak for a narrow format computes in a wider one; first hit counts.
 WIDER = {
-    "fp4": ("fp8", "fp16", "bf16", "fp32"), "fp8": ("fp16", "bf16", "fp32"), "fp16": ("bf16", "fp32"),
-    "bf16": ("fp16", "fp32"), "tf32": ("fp32",), "int8": ("int16", "int32", "fp16", "fp32"),
-    "int4": ("int8", "int16", "int32", "fp32"), "int16": ("int32", "fp32"), "fp32": ("fp16", "bf16"),
+    "fp4": ("fp8", "fp16", "bf16", "fp32"),
+    "fp8": ("fp16", "bf16", "fp32"),
+    "fp16": ("bf16", "fp32"),
+    "bf16": ("fp16", "fp32"),
+    "tf32": ("fp32",),
+    "int8": ("int16", "int32", "fp16", "fp32"),
+    "int4": ("int8", "int16", "int32", "fp32"),
+    "int16": ("int32", "fp32"),
+    "fp32": ("fp16", "bf16"),
 }
 
 

@@ -76,7 +76,10 @@ class OpCost:
         if self.busy is not None:  # the same bound, at the time of the kernel model
             compute = memory = links = self.busy_time
         return (
-            where(first, compute, 0.0), where(second, memory, 0.0), where(rest, links, 0.0), self.serial_time
+            where(first, compute, 0.0),
+            where(second, memory, 0.0),
+            where(rest, links, 0.0),
+            self.serial_time,
         )
 
 

@@ -8,11 +8,12 @@ import numpy as np
 
 from perfmodel.algebra import Value
 from perfmodel.hardware.device import System
+from perfmodel.scenario.solve import TOO_LARGE
 from perfmodel.workload.workload import Workload
 
 REASONS = (
     "",
-    "more memory needed than the device has",
+    TOO_LARGE,
     "tp must divide the heads, widths and vocabulary that it splits",
     "tp x pp must not exceed the devices of the system",
     "pp must divide the batch into whole micro-batches",

@@ -9,22 +9,21 @@ import numpy as np
 
 from perfmodel.algebra import total
 from perfmodel.arguments import choice, whole
-from perfmodel.axes import Mesh, pick
 from perfmodel.engine import capacity
-from perfmodel.engine.fidelity import CostModel, cost_model
+from perfmodel.engine.fidelity import CostModel
 from perfmodel.engine.power import energy_of
-from perfmodel.engine.priors import derated
 from perfmodel.engine.roofline import OpCost
-from perfmodel.errors import InfeasibleError
-from perfmodel.formats import Precision, precision as precision_of
+from perfmodel.formats import Precision
+from perfmodel.formats import precision as precision_of
 from perfmodel.hardware.catalog import system as system_of
 from perfmodel.hardware.device import Device, System
 from perfmodel.result import Result
-from perfmodel.scenario.feasible import REASONS
+from perfmodel.scenario.solve import Scenario
 from perfmodel.workload.graph import Graph
 from perfmodel.workload.step import Step
 from perfmodel.workload.transforms import tensor_parallel
-from perfmodel.workload.workload import Workload, workload as workload_of
+from perfmodel.workload.workload import Workload
+from perfmodel.workload.workload import workload as workload_of
 
 
 def forward(
@@ -39,6 +38,7 @@ def forward(
     fidelity: str = "roofline",
     logits: str = "all",
     attention: str = "fused",
+    runtime: str = "vllm",
     progress: Callable[[float], None] | None = None,
 ) -> Result:
     """One pass of a workload: a CNN on images, an encoder on sentences, one step of a decoder.
@@ -52,43 +52,19 @@ def forward(
     Raises InfeasibleError if one point does not fit; a sweep masks it.
     """
     inputs = {
-        "batch": whole("batch", batch), "query": whole("query", query),
-        "context": None if context is None else whole("context", context), "tp": whole("tp", tp),
-        "system": system_of(system), "workload": workload_of(workload),
+        "batch": whole("batch", batch),
+        "query": whole("query", query),
+        "context": None if context is None else whole("context", context),
+        "tp": whole("tp", tp),
+        "system": system_of(system),
+        "workload": workload_of(workload),
     }
     fixed = {
-        "precision": precision_of(precision), "logits": choice("logits", logits, ("last", "all")),
+        "precision": precision_of(precision),
+        "logits": choice("logits", logits, ("last", "all")),
         "attention": choice("attention", attention, ("fused", "eager")),
     }
-    return _solve(inputs, fixed, fidelity, progress)
-
-
-def _solve(
-    inputs: Mapping[str, Any], fixed: Mapping[str, Any], fidelity: str,
-    progress: Callable[[float], None] | None = None,
-) -> Result:
-    mesh = Mesh.of(inputs)
-    model = cost_model(fidelity)
-    data = mesh.evaluate(lambda **p: metrics(model=model, **p, **fixed), inputs, progress=progress)
-    workload, system = inputs["workload"], inputs["system"]
-    if not mesh.names and float(np.asarray(data["reason"])) > 0:
-        need, limit = float(np.asarray(data["memory"])), system.device.main_memory.capacity
-        raise InfeasibleError(
-            f"{workload.name} does not fit: {need / 2**30:.3f} GiB wanted, {limit / 2**30:.3f} GiB there on "
-            f"{system.device.name}; {(need - limit) / 2**30:.3f} GiB too much", need - limit,
-        )
-
-    def band(which: str) -> Result:
-        if which == "low" or fidelity == "calibrated":
-            return _solve(inputs, fixed, fidelity)
-        return _solve({**inputs, "system": derated(inputs["system"])}, fixed, fidelity)
-
-    def phases(at: Mapping[str, float]) -> Mapping[str, Sequence[OpCost]]:
-        point = pick(inputs, at)
-        return {"forward": costs(graph_of(**point, **fixed), point["system"], fixed["precision"], model)}
-
-    labels = {"reason": REASONS, "bound": BOUNDS}
-    return Result("forward", fidelity, mesh.axes, data, {**inputs, **fixed}, system, {}, band, phases, labels)
+    return FORWARD.solve(inputs, fixed, fidelity, runtime, progress)
 
 
 #: what may bound a pass; index = code
@@ -96,7 +72,15 @@ BOUNDS = ("compute", "memory", "links", "overhead")
 
 
 def graph_of(
-    *, workload: Workload, batch: Any, query: Any, context: Any, tp: Any, logits: str, attention: str, **_: Any
+    *,
+    workload: Workload,
+    batch: Any,
+    query: Any,
+    context: Any,
+    tp: Any,
+    logits: str,
+    attention: str,
+    **_: Any,
 ) -> Graph:
     """Ops of the pass on one device."""
     step = Step(batch, query, query if context is None else context, logits=logits, attention=attention)
@@ -108,7 +92,9 @@ def costs(graph: Graph, system: System, precision: Precision, model: CostModel) 
     return [model(op, system, precision) for op in graph.ops]
 
 
-def metrics(*, system: System, precision: Precision, model: CostModel, batch: Any, tp: Any, **rest: Any) -> dict[str, Any]:
+def metrics(
+    *, system: System, precision: Precision, model: CostModel, batch: Any, tp: Any, **rest: Any
+) -> dict[str, Any]:
     """Metrics of the pass; floats or open-mesh arrays."""
     graph = graph_of(batch=batch, tp=tp, **rest)
     spent = costs(graph, system, precision, model)
@@ -125,10 +111,28 @@ def metrics(*, system: System, precision: Precision, model: CostModel, batch: An
     bandwidth = device.main_memory.bandwidth
     sums = [total(parts) for parts in zip(*(c.shares() for c in spent), strict=True)]
     return {
-        "latency": latency, "throughput": batch / latency, "energy": energy, "power": energy / latency,
-        "memory": footprint.total, "weights": footprint.weights, "activations": footprint.activations,
-        "flops": graph.flops, "bytes": moved, "intensity": graph.flops / moved,
-        "mfu": graph.flops / latency / peak, "mbu": moved / latency / (np.nan if bandwidth is None else bandwidth),
+        "latency": latency,
+        "throughput": batch / latency,
+        "energy": energy,
+        "power": energy / latency,
+        "memory": footprint.total,
+        "weights": footprint.weights,
+        "activations": footprint.activations,
+        "flops": graph.flops,
+        "bytes": moved,
+        "intensity": graph.flops / moved,
+        "mfu": graph.flops / latency / peak,
+        "mbu": moved / latency / (np.nan if bandwidth is None else bandwidth),
         "bound": np.argmax(np.stack(np.broadcast_arrays(*sums)), axis=0),
-        "feasible": 1.0 - too_large, "reason": np.asarray(too_large, dtype=np.int64),
+        "feasible": 1.0 - too_large,
+        "reason": np.asarray(too_large, dtype=np.int64),
     }
+
+
+def _phases(
+    *, system: System, precision: Precision, model: CostModel, **rest: Any
+) -> Mapping[str, Sequence[OpCost]]:
+    return {"forward": costs(graph_of(**rest), system, precision, model)}
+
+
+FORWARD = Scenario("forward", metrics, _phases, labels={"bound": BOUNDS})

@@ -10,22 +10,22 @@ import numpy as np
 
 from perfmodel.algebra import Value, total
 from perfmodel.arguments import choice, number, whole
-from perfmodel.axes import Mesh, pick
 from perfmodel.engine import capacity
-from perfmodel.engine.fidelity import CostModel, cost_model
+from perfmodel.engine.fidelity import CostModel
 from perfmodel.engine.power import energy_of
-from perfmodel.engine.priors import derated
 from perfmodel.engine.roofline import OpCost
-from perfmodel.errors import ArgumentError, InfeasibleError
-from perfmodel.formats import Precision, precision as precision_of
+from perfmodel.formats import Precision
+from perfmodel.formats import precision as precision_of
 from perfmodel.hardware.catalog import system as system_of
 from perfmodel.hardware.device import System
 from perfmodel.result import Result
 from perfmodel.scenario.feasible import REASONS, reasons
+from perfmodel.scenario.solve import Scenario
 from perfmodel.workload.graph import Graph
 from perfmodel.workload.step import Step
 from perfmodel.workload.transforms import pipeline_parallel, tensor_parallel
-from perfmodel.workload.workload import Workload, workload as workload_of
+from perfmodel.workload.workload import Workload
+from perfmodel.workload.workload import workload as workload_of
 
 #: Gauss-Legendre nodes on [-1/2, 1/2] and weights: the mean over the growing context, exact up to degree 5.
 NODES = (-0.3872983346207417, 0.0, 0.3872983346207417)
@@ -46,6 +46,7 @@ def inference(
     logits: str = "last",
     attention: str = "fused",
     reserve: Any = 0.0,
+    runtime: str = "vllm",
     progress: Callable[[float], None] | None = None,
 ) -> Result:
     """Latency, throughput, energy and memory of generating `output` tokens for `batch` prompts at once.
@@ -58,6 +59,7 @@ def inference(
     fidelity          ``roofline`` (bounds), ``dataflow`` (tiles and waves) or ``calibrated``
     logits            positions of the prompt that go through the head: ``last`` or ``all``
     reserve           bytes per device that the runtime keeps for itself [B]
+    runtime           software whose kernels answer at fidelity ``calibrated``
 
     Any number may be a list: it becomes a named axis of the Result.
     Metrics: ttft [s], tpot [s] (mean over the growing context), latency [s], throughput [token/s, generated],
@@ -82,46 +84,8 @@ def inference(
         "logits": choice("logits", logits, ("last", "all")),
         "attention": choice("attention", attention, ("fused", "eager")),
     }
-    return _solve(inputs, fixed, fidelity, progress)
+    return INFERENCE.solve(inputs, fixed, fidelity, runtime, progress)
 
-
-def _solve(
-    inputs: Mapping[str, Any], fixed: Mapping[str, Any], fidelity: str,
-    progress: Callable[[float], None] | None = None,
-) -> Result:
-    mesh = Mesh.of(inputs)
-    model = cost_model(fidelity)
-
-    def run(function: Callable[..., Mapping[str, Any]]) -> dict[str, Any]:
-        return mesh.evaluate(
-            lambda **point: function(Passes(model=model, ndim=mesh.ndim, **point, **fixed)),
-            inputs, progress=progress,
-        )
-
-    data = run(Passes.metrics)
-    _refuse_single_point(mesh, data, inputs)
-
-    def band(which: str) -> Result:
-        if which == "low" or fidelity == "calibrated":
-            return _solve(inputs, fixed, fidelity)
-        return _solve({**inputs, "system": derated(inputs["system"])}, fixed, fidelity)
-
-    def phases(at: Mapping[str, float]) -> Mapping[str, Sequence[OpCost]]:
-        passes = Passes(model=model, ndim=0, **pick(inputs, at), **fixed)
-        return {"prefill": passes.costs(passes.prefill), "decode": passes.costs(passes.decode(middle=True))}
-
-    lazy = {
-        **dict.fromkeys(ENERGY_METRICS, lambda: run(Passes.energy_metrics)),
-        **dict.fromkeys(BOUND_METRICS, lambda: run(Passes.bounds)),
-    }
-    question = {**inputs, **fixed}
-    labels = {"reason": REASONS, **dict.fromkeys(BOUND_METRICS, BOUNDS)}
-    return Result("inference", fidelity, mesh.axes, data, question, inputs["system"], lazy, band, phases, labels)
-
-
-#: metrics that are computed when they are asked for
-ENERGY_METRICS = ("energy", "energy_per_token", "power", "mfu", "mbu")
-BOUND_METRICS = ("bound", "prefill_bound", "decode_bound")
 
 #: what may bound a phase; index = code
 BOUNDS = ("compute", "memory", "links", "overhead")
@@ -131,10 +95,29 @@ class Passes:
     """The passes of one inference over a mesh (all values are floats or open-mesh arrays)."""
 
     def __init__(
-        self, *, workload: Workload, system: System, batch: Value, input: Value, output: Value, tp: Value,
-        pp: Value, reserve: Value, precision: Precision, logits: str, attention: str, model: CostModel, ndim: int,
+        self,
+        *,
+        workload: Workload,
+        system: System,
+        batch: Value,
+        input: Value,
+        output: Value,
+        tp: Value,
+        pp: Value,
+        reserve: Value,
+        precision: Precision,
+        logits: str,
+        attention: str,
+        model: CostModel,
+        ndim: int,
     ) -> None:
-        self.workload, self.system, self.precision, self.model, self.ndim = workload, system, precision, model, ndim
+        self.workload, self.system, self.precision, self.model, self.ndim = (
+            workload,
+            system,
+            precision,
+            model,
+            ndim,
+        )
         self.batch, self.input, self.output, self.tp, self.pp = batch, input, output, tp, pp
         self.reserve, self.logits, self.attention = reserve, logits, attention
         # with pipeline stages the batch runs as pp micro-batches, one per stage
@@ -185,7 +168,9 @@ class Passes:
         last = tensor_parallel(self.tp)(self.workload.graph(step))
         whole_graph = capacity.footprint(self.prefill, self.precision, state=last, reserve=self.reserve)
         return replace(
-            whole_graph, weights=whole_graph.weights / self.pp, kv_cache=whole_graph.kv_cache / self.pp,
+            whole_graph,
+            weights=whole_graph.weights / self.pp,
+            kv_cache=whole_graph.kv_cache / self.pp,
             state=whole_graph.state / self.pp,
         )
 
@@ -195,15 +180,24 @@ class Passes:
         footprint = self.memory()
         latency = ttft + (self.output - 1.0) * tpot
         reason = reasons(self.workload, self.system, self.tp, self.pp, self.batch, footprint.total)
-        data = {"ttft": ttft, "tpot": tpot, "latency": latency,
-                "throughput": self.batch * self.output / latency}
+        data = {
+            "ttft": ttft,
+            "tpot": tpot,
+            "latency": latency,
+            "throughput": self.batch * self.output / latency,
+        }
         if np.any(reason > 0):
             hole = np.where(reason > 0, np.nan, 1.0)
             data = {name: value * hole for name, value in data.items()}
         return {
-            **data, "memory": footprint.total, "weights": footprint.weights, "kv_cache": footprint.kv_cache,
-            "state": footprint.state, "activations": footprint.activations,
-            "feasible": np.asarray(reason == 0, dtype=np.float64), "reason": reason,
+            **data,
+            "memory": footprint.total,
+            "weights": footprint.weights,
+            "kv_cache": footprint.kv_cache,
+            "state": footprint.state,
+            "activations": footprint.activations,
+            "feasible": np.asarray(reason == 0, dtype=np.float64),
+            "reason": reason,
         }
 
     def energy_metrics(self) -> dict[str, Any]:
@@ -223,7 +217,9 @@ class Passes:
         peak = device.compute["matrix"].peak.get(self.precision.format("activation").compute)
         energy = busy * devices
         return {
-            "energy": energy, "energy_per_token": energy / (self.batch * self.output), "power": energy / latency,
+            "energy": energy,
+            "energy_per_token": energy / (self.batch * self.output),
+            "power": energy / latency,
             "mfu": flops / latency / peak if peak is not None else np.nan,
             "mbu": moved / latency / device.main_memory.bandwidth,
         }
@@ -234,7 +230,11 @@ class Passes:
         prefill = self.shares(self.costs(self.prefill))
         decode = self.shares(self.costs(self.decode(middle=True)))
         whole_request = [p + passes * d for p, d in zip(prefill, decode, strict=True)]
-        return {"prefill_bound": _largest(prefill), "decode_bound": _largest(decode), "bound": _largest(whole_request)}
+        return {
+            "prefill_bound": _largest(prefill),
+            "decode_bound": _largest(decode),
+            "bound": _largest(whole_request),
+        }
 
     def shares(self, costs: Sequence[OpCost]) -> list[Value]:
         """Time bound by each of BOUNDS, summed over ops [s]."""
@@ -249,19 +249,34 @@ def _largest(shares: Sequence[Value]) -> Any:
     return np.argmax(np.stack(np.broadcast_arrays(*shares)), axis=0)
 
 
-def _refuse_single_point(mesh: Mesh, data: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
-    """A question about one point gets an error instead of a nan."""
-    if mesh.names or not np.any(np.asarray(data["reason"]) > 0):
-        return
-    system, tp, pp = inputs["system"], inputs["tp"], inputs["pp"]
-    reason = REASONS[int(data["reason"])]
-    if "memory" in reason:
-        limit, need = system.device.main_memory.capacity, float(np.asarray(data["memory"]))
-        raise InfeasibleError(
-            f"{inputs['workload'].name} does not fit: {need / 2**30:.2f} GiB per device wanted, "
-            f"{limit / 2**30:.2f} GiB there on {system.device.name}; {(need - limit) / 2**30:.2f} GiB too much "
-            f"at tp={tp:g}, pp={pp:g} (weights {float(np.asarray(data['weights'])) / 2**30:.2f}, "
-            f"KV cache {float(np.asarray(data['kv_cache'])) / 2**30:.2f} GiB)",
-            need - limit,
-        )
-    raise ArgumentError("tp, pp", f"{tp:g}, {pp:g}", reason)
+def _metrics(**point: Any) -> Mapping[str, Any]:
+    return Passes(**point).metrics()
+
+
+def _energy(**point: Any) -> Mapping[str, Any]:
+    return Passes(**point).energy_metrics()
+
+
+def _bounds(**point: Any) -> Mapping[str, Any]:
+    return Passes(**point).bounds()
+
+
+def _phases(**point: Any) -> Mapping[str, Sequence[OpCost]]:
+    passes = Passes(**point)
+    return {"prefill": passes.costs(passes.prefill), "decode": passes.costs(passes.decode(middle=True))}
+
+
+_BOUND_METRICS = ("bound", "prefill_bound", "decode_bound")
+
+INFERENCE = Scenario(
+    name="inference",
+    metrics=_metrics,
+    phases=_phases,
+    reasons=REASONS,
+    blame=("tp", "pp", "batch"),
+    more={
+        **dict.fromkeys(("energy", "energy_per_token", "power", "mfu", "mbu"), _energy),
+        **dict.fromkeys(_BOUND_METRICS, _bounds),
+    },
+    labels=dict.fromkeys(_BOUND_METRICS, BOUNDS),
+)

@@ -20,24 +20,25 @@ import numpy as np
 
 from perfmodel.algebra import Value, maximum, total
 from perfmodel.arguments import choice, whole
-from perfmodel.axes import Mesh, pick
 from perfmodel.engine.collective import collective_time
-from perfmodel.engine.fidelity import CostModel, cost_model
+from perfmodel.engine.fidelity import CostModel
 from perfmodel.engine.power import energy_of
-from perfmodel.engine.priors import derated
 from perfmodel.engine.rates import link_of
 from perfmodel.engine.roofline import OpCost
-from perfmodel.errors import ArgumentError, InfeasibleError
-from perfmodel.formats import Precision, precision as precision_of
+from perfmodel.errors import ArgumentError
+from perfmodel.formats import Precision
+from perfmodel.formats import precision as precision_of
 from perfmodel.hardware.catalog import system as system_of
 from perfmodel.hardware.device import Device, System
 from perfmodel.ops.core import Op
 from perfmodel.result import Result
 from perfmodel.scenario.feasible import divides
+from perfmodel.scenario.solve import TOO_LARGE, Scenario
 from perfmodel.workload.graph import Graph
 from perfmodel.workload.step import Step
 from perfmodel.workload.transforms import tensor_parallel
-from perfmodel.workload.workload import Workload, workload as workload_of
+from perfmodel.workload.workload import Workload
+from perfmodel.workload.workload import workload as workload_of
 
 RECOMPUTE = ("none", "selective", "full")
 
@@ -48,7 +49,9 @@ SCORES = ("attention_scores", "softmax")
 OPTIMISER_BYTES = 12.0
 
 REASONS = (
-    "", "more memory needed than the device has", "tp must divide the heads, widths and vocabulary that it splits",
+    "",
+    TOO_LARGE,
+    "tp must divide the heads, widths and vocabulary that it splits",
     "tp x pp x dp must equal the devices used, at most those of the system",
     "dp x micro_batch must divide the batch",
 )
@@ -87,66 +90,62 @@ def training(
 
     Metrics: step_time [s], throughput [token/s], mfu (causal model FLOP, recomputation not counted), memory,
     weights, activations [B per device], energy [J per step, all devices], power [W], flops [per step].
-    Any number may be a list: it becomes a named axis.  Raises InfeasibleError for one point that does not fit.
+    Any number may be a list: it becomes a named axis.
+    Raises InfeasibleError for one point that does not fit.
     """
     inputs = {
-        "batch": whole("batch", batch), "sequence": whole("sequence", sequence), "tp": whole("tp", tp),
-        "pp": whole("pp", pp), "dp": whole("dp", dp), "micro_batch": whole("micro_batch", micro_batch),
-        "interleave": whole("interleave", interleave), "system": system_of(system),
+        "batch": whole("batch", batch),
+        "sequence": whole("sequence", sequence),
+        "tp": whole("tp", tp),
+        "pp": whole("pp", pp),
+        "dp": whole("dp", dp),
+        "micro_batch": whole("micro_batch", micro_batch),
+        "interleave": whole("interleave", interleave),
+        "system": system_of(system),
         "workload": workload_of(workload),
     }
     if zero not in (0, 1, 2, 3) or isinstance(zero, bool):
         raise ArgumentError("zero", zero, "0, 1, 2 or 3")
     fixed = {
-        "recompute": choice("recompute", recompute, RECOMPUTE), "sequence_parallel": bool(sequence_parallel),
-        "zero": zero, "precision": precision_of(precision),
+        "recompute": choice("recompute", recompute, RECOMPUTE),
+        "sequence_parallel": bool(sequence_parallel),
+        "zero": zero,
+        "precision": precision_of(precision),
         "attention": choice("attention", attention, ("fused", "eager")),
     }
-    return _solve(inputs, fixed, fidelity, progress)
-
-
-def _solve(
-    inputs: Mapping[str, Any], fixed: Mapping[str, Any], fidelity: str,
-    progress: Callable[[float], None] | None = None,
-) -> Result:
-    mesh, model = Mesh.of(inputs), cost_model(fidelity)
-    data = mesh.evaluate(lambda **p: TrainingStep(model=model, **p, **fixed).metrics(), inputs, progress=progress)
-    if not mesh.names and (code := int(np.asarray(data["reason"]))):
-        if code == 1:
-            limit, need = inputs["system"].device.main_memory.capacity, float(np.asarray(data["memory"]))
-            raise InfeasibleError(
-                f"training {inputs['workload'].name} needs {need / 2**30:.1f} GiB per device, "
-                f"{limit / 2**30:.1f} GiB there on {inputs['system'].device.name}; "
-                f"{(need - limit) / 2**30:.1f} GiB too much", need - limit,
-            )
-        raise ArgumentError("tp, pp, dp, batch", [inputs[k] for k in ("tp", "pp", "dp", "batch")], REASONS[code])
-
-    def band(which: str) -> Result:
-        if which == "low" or fidelity == "calibrated":
-            return _solve(inputs, fixed, fidelity)
-        return _solve({**inputs, "system": derated(inputs["system"])}, fixed, fidelity)
-
-    def phases(at: Mapping[str, float]) -> Mapping[str, Sequence[OpCost]]:
-        return {"forward": TrainingStep(model=model, **pick(inputs, at), **fixed).costs()}
-
-    question = {**inputs, **fixed}
-    return Result("training", fidelity, mesh.axes, data, question, inputs["system"], {}, band, phases,
-                  {"reason": REASONS})
+    return TRAINING.solve(inputs, fixed, fidelity, progress=progress)
 
 
 class TrainingStep:
     """One step over a mesh; all values are floats or open-mesh arrays."""
 
     def __init__(
-        self, *, workload: Workload, system: System, batch: Value, sequence: Value, tp: Value, pp: Value, dp: Value,
-        micro_batch: Value, interleave: Value, recompute: str, sequence_parallel: bool, zero: int,
-        attention: str, precision: Precision, model: CostModel,
+        self,
+        *,
+        workload: Workload,
+        system: System,
+        batch: Value,
+        sequence: Value,
+        tp: Value,
+        pp: Value,
+        dp: Value,
+        micro_batch: Value,
+        interleave: Value,
+        recompute: str,
+        sequence_parallel: bool,
+        zero: int,
+        attention: str,
+        precision: Precision,
+        model: CostModel,
+        ndim: int = 0,
     ) -> None:
         self.workload, self.system, self.precision, self.model = workload, system, precision, model
         self.batch, self.sequence, self.micro_batch = batch, sequence, micro_batch
         self.tp, self.pp, self.dp, self.interleave = tp, pp, dp, interleave
         self.recompute, self.sequence_parallel, self.zero = recompute, sequence_parallel, zero
-        self.whole: Graph = workload.graph(Step(micro_batch, sequence, sequence, logits="all", attention=attention))
+        self.whole: Graph = workload.graph(
+            Step(micro_batch, sequence, sequence, logits="all", attention=attention)
+        )
         self.graph = tensor_parallel(tp)(self.whole)
 
     def costs(self) -> list[OpCost]:
@@ -197,8 +196,11 @@ class TrainingStep:
     def memory(self) -> tuple[Value, Value]:
         """Weights with gradients and optimiser state, and activations, of the first stage [B]."""
         p, b = self.parameters, self.precision.bytes("weight")
-        weights = p * (b / (self.dp if self.zero >= 3 else 1.0) + 4.0 / (self.dp if self.zero >= 2 else 1.0)
-                       + OPTIMISER_BYTES / (self.dp if self.zero >= 1 else 1.0))
+        weights = p * (
+            b / (self.dp if self.zero >= 3 else 1.0)
+            + 4.0 / (self.dp if self.zero >= 2 else 1.0)
+            + OPTIMISER_BYTES / (self.dp if self.zero >= 1 else 1.0)
+        )
         # the first stage holds pp micro-batches of a pp-th of the layers; interleaving adds a little [2]
         chunks = 1.0 + (self.pp - 1.0) / (self.pp * self.interleave) * (self.interleave > 1.0)
         return weights, chunks * total(self.kept(op) for op in self.graph.ops)
@@ -234,8 +236,10 @@ class TrainingStep:
         devices = self.tp * self.pp * self.dp
         limit = self.system.device.main_memory.capacity
         checks = [
-            memory > limit if limit is not None else np.False_, np.logical_not(divides(self.workload, self.tp)),
-            devices > self.system.count, np.mod(self.batch, self.dp * self.micro_batch) != 0,
+            memory > limit if limit is not None else np.False_,
+            np.logical_not(divides(self.workload, self.tp)),
+            devices > self.system.count,
+            np.mod(self.batch, self.dp * self.micro_batch) != 0,
         ]
         reason: Any = np.zeros((), dtype=np.int64)
         for number, failed in reversed(list(enumerate(checks, start=1))):
@@ -248,10 +252,30 @@ class TrainingStep:
         forward = total(c.time for c in self.costs())
         passes = 4.0 if self.recompute == "full" else 3.0
         # idle power over the whole step, dynamic power while the passes run
-        energy = energy_of(self.costs(), self.system, forward) * passes * self.micro_batches * self.dp * self.tp
+        energy = (
+            energy_of(self.costs(), self.system, forward) * passes * self.micro_batches * self.dp * self.tp
+        )
         return {
-            "step_time": seconds, "throughput": self.batch * self.sequence / seconds,
-            "mfu": flops / seconds / (devices * peak), "flops": flops, "memory": memory, "weights": weights,
-            "activations": activations, "energy": energy, "power": energy / seconds,
-            "feasible": np.asarray(reason == 0, dtype=np.float64), "reason": reason,
+            "step_time": seconds,
+            "throughput": self.batch * self.sequence / seconds,
+            "mfu": flops / seconds / (devices * peak),
+            "flops": flops,
+            "memory": memory,
+            "weights": weights,
+            "activations": activations,
+            "energy": energy,
+            "power": energy / seconds,
+            "feasible": np.asarray(reason == 0, dtype=np.float64),
+            "reason": reason,
         }
+
+
+def _metrics(**point: Any) -> Mapping[str, Any]:
+    return TrainingStep(**point).metrics()
+
+
+def _phases(**point: Any) -> Mapping[str, Sequence[OpCost]]:
+    return {"forward": TrainingStep(**point).costs()}
+
+
+TRAINING = Scenario("training", _metrics, _phases, reasons=REASONS, blame=("tp", "pp", "dp", "batch"))

@@ -69,10 +69,6 @@ class Config:
         """Next stage further out that keeps a tensor."""
         return next(outer for outer in range(stage - 1, -1, -1) if tensor in self.holders[outer])
 
-    def instances(self, stage: int) -> int:
-        """Copies of a stage in use."""
-        return int(product(f for lane in self.lanes.values() for f in lane[:stage]))
-
 
 class Kernel:
     """Evaluates rows of one Config."""
@@ -90,17 +86,17 @@ class Kernel:
         """The same kernel looking at some rows."""
         return View(self, {loop: index[picked] for loop, index in self.rows.index.items()}, len(picked))
 
-    def count_table(self, loop: str, idle: frozenset[int], inner: int, spread: int) -> Floats:
+    def count_table(self, loop: str, idle: frozenset[int], inner: int, spread: int, first: int = 0) -> Floats:
         """Non-empty iterations per chain: in time of blocks up to `inner` but not the idle ones, and over the
-        lanes of the first `spread` blocks."""
-        key = ("count", loop, idle, inner, spread)
+        lanes of blocks `first` to `spread`, the latter left out."""
+        key = ("count", loop, idle, inner, spread, first)
         if key not in self.tables:
             chains: Chains = self.rows.chains[loop]
             factors: list[object] = []
             flags: list[bool] = []
             for block, lane in enumerate(chains.lanes):
                 factors += [float(lane), chains.factors[:, block]]
-                flags += [block < spread, block <= inner and block not in idle]
+                flags += [first <= block < spread, block <= inner and block not in idle]
             counted = count_iterations(chains.bound, factors, flags)
             self.tables[key] = np.broadcast_to(np.asarray(counted, float), (len(chains.factors),))
         return self.tables[key]
@@ -129,10 +125,23 @@ class View:
             self.cache[key] = table[self.index[loop]]
         return self.cache[key]
 
-    def count(self, loop: str, idle: frozenset[int], inner: int, spread: int) -> Floats:
+    def count(self, loop: str, idle: frozenset[int], inner: int, spread: int, first: int = 0) -> Floats:
         """Iterations of a loop per row, see Kernel.count_table."""
-        table = self.kernel.count_table(loop, idle, inner, spread)
-        return self._gather(("count", loop, idle, inner, spread), loop, table)
+        table = self.kernel.count_table(loop, idle, inner, spread, first)
+        return self._gather(("count", loop, idle, inner, spread, first), loop, table)
+
+    def instances(self, stage: int) -> Floats:
+        """Copies of a stage that share the work, as the busiest one sees it."""
+        key = ("instances", stage)
+        if key not in self.cache:
+            config = self.kernel.config
+            copies = np.ones(self.size)
+            for loop, lanes in config.lanes.items():
+                if any(lane > 1 for lane in lanes[:stage]):
+                    busiest = self.count(loop, frozenset(), config.blocks, config.blocks, stage)
+                    copies = copies * float(self.kernel.problem.bounds[loop]) / busiest
+            self.cache[key] = copies
+        return self.cache[key]
 
     def tile(self, operand: Operand, block: int, still: frozenset[LoopClass]) -> Floats:
         """Elements of the tile of a tensor in the stage below a block."""
@@ -259,7 +268,7 @@ class View:
             cost.energy = cost.energy + read * level.read_energy + write * level.write_energy
             if not kernel.timed or np.isinf(level.bandwidth):
                 continue
-            rate = level.bandwidth * config.instances(number)
+            rate = level.bandwidth * self.instances(number)
             for side, amount in (("read", read), ("write", write)):
                 name = level.name if level.shared_ports else f"{level.name}.{side}"
                 cost.ports[name] = cost.ports.get(name, np.zeros(self.size)) + amount / rate
@@ -267,7 +276,7 @@ class View:
             cost.energy = cost.energy + self._hops(outer, stage, down * back_bits / 8 + up * up_bits / 8)
         exposed = kernel.conventions.weight_load == "exposed" and operand.role == "weight"
         if exposed and below is not None and not below.double_buffered:
-            cost.wait = received * back_bits / 8 / config.instances(stage) / below.bandwidth
+            cost.wait = received * back_bits / 8 / self.instances(stage) / below.bandwidth
         return cost
 
     def _hops(self, outer: int, stage: int, amount: Floats) -> Floats:

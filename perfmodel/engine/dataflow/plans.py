@@ -25,6 +25,9 @@ from perfmodel.engine.dataflow.space import (
     unrollings,
 )
 
+#: Plans that a search looks at; the others have worse bounds.
+_MOST = 96
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -49,7 +52,7 @@ def plans(
     """Plans, least bound first, and whether they hold every unrolling."""
     staged = stages(accelerator)
     made = []
-    spread, every = unrollings(problem, accelerator)
+    spread, every = unrollings(problem, accelerator, fast=objective == "latency")
     for holders in _holders(problem, staged):
         blocks = _block_structures(problem, holders, conventions)
         for unrolling in spread:
@@ -61,7 +64,8 @@ def plans(
             config = Config(staged, holders, blocks, lanes, positions)
             bound = _bound(problem, accelerator, objective, width, conventions, config)
             made.append(Plan(config, unrolling, bound))
-    return sorted(made, key=lambda plan: plan.bound), every
+    made.sort(key=lambda plan: plan.bound)
+    return made[:_MOST], every and len(made) <= _MOST
 
 
 def _holders(problem: Problem, staged: Sequence[Stage]) -> Iterator[tuple[Mapping[str, Level | None], ...]]:

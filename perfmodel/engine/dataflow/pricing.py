@@ -13,7 +13,7 @@ import numpy as np
 
 from perfmodel.algebra import Value, maximum, product
 from perfmodel.engine.dataflow.accelerator import Accelerator, Axis, Level, Widths
-from perfmodel.engine.dataflow.accesses import Transfer, cycles, transfers
+from perfmodel.engine.dataflow.accesses import Transfer, count_iterations, cycles, transfers
 from perfmodel.engine.dataflow.conventions import DEFAULT, Conventions
 from perfmodel.engine.dataflow.mapping import MAC, Keep, Loop, LoopNest
 from perfmodel.engine.dataflow.problem import Problem
@@ -151,14 +151,24 @@ def _traffic(
     return {key: Traffic(read.get(key, 0.0), write.get(key, 0.0)) for key in {**read, **write}}
 
 
-def _instances(nest: LoopNest, level: str) -> Value:
-    """Instances of a level that hold a tile."""
+def _instances(problem: Problem, nest: LoopNest, level: str) -> Value:
+    """Copies of a level that share the work, N_d over the share of the busiest one for each loop.
+
+    A ragged split (5 over 4 lanes: 2, 2, 1, 0) counts 5 / 2 copies.
+    """
     places = (i for i, n in enumerate(nest.nodes) if isinstance(n, Keep) and n.level == level)
     position = min(places, default=0)
-    return product(
-        node.factor for i, node in enumerate(nest.nodes)
-        if isinstance(node, Loop) and node.axis is not None and nest.encloses(i, position, level)
-    )
+    copies: Value = 1.0
+    for loop, bound in problem.bounds.items():
+        factors: list[Value] = []
+        flags: list[Value] = []
+        for i, node in enumerate(nest.nodes):
+            if isinstance(node, Loop) and node.name == loop:
+                factors.append(node.factor)
+                flags.append(node.axis is None or not nest.encloses(i, position, level))
+        if not all(flags):
+            copies = copies * bound / count_iterations(bound, factors, flags)
+    return copies
 
 
 def _ports(
@@ -169,7 +179,7 @@ def _ports(
     own = {tensor: t for (name, tensor), t in traffic.items() if name == level.name}
     if not own or np.all(np.isinf(level.bandwidth)):
         return {}
-    lanes = _instances(nest, level.name)
+    lanes = _instances(problem, nest, level.name)
 
     def time(amount: Value, tensor: str) -> Value:
         whole = amount / level.bandwidth / lanes
@@ -239,7 +249,7 @@ def _exposed(
             continue
         level = accelerator.level(move.inner)
         if not level.double_buffered:
-            lanes = _instances(nest, level.name)
+            lanes = _instances(problem, nest, level.name)
             stall = stall + move.received * width.weight / 8.0 / lanes / level.bandwidth
     return stall
 

@@ -163,15 +163,18 @@ def _spread(pool: list[int], chosen: list[int], limit: int) -> list[int]:
 Unrolling = Mapping[str, Mapping[str, int]]
 
 
-def unrollings(problem: Problem, accelerator: Accelerator, most: int = 64) -> tuple[list[Unrolling], bool]:
+def unrollings(
+    problem: Problem, accelerator: Accelerator, *, fast: bool = True, most: int = 64
+) -> tuple[list[Unrolling], bool]:
     """Spatial unrollings, fewest time steps first, and whether they are all of them.
 
-    A loop may lie on several axes.  Where there are more than `most`, each axis keeps the few best widths of
-    each loop: as wide as the rounds need, the largest divisor, one round more.
+    A loop may lie on several axes.  Where there are more than `most`, each axis keeps a few widths of each
+    loop: as wide as the rounds need, the largest divisor, one round more; if not `fast` also narrower ones,
+    which can save energy.
     """
-    for limit in (None, 3, 2, 1):
+    for limit in (None, 3 if fast else 6):
         choices = [list(_axis_choices(problem, axis, limit)) for axis in accelerator.axes]
-        if math.prod(len(c) for c in choices) <= most or limit == 1:
+        if math.prod(len(c) for c in choices) <= most:
             break
     names = [axis.name for axis in accelerator.axes]
     made = [dict(zip(names, combined, strict=True)) for combined in itertools.product(*choices)]
@@ -206,15 +209,25 @@ def _axis_choices(problem: Problem, axis: Axis, limit: int | None) -> Iterator[d
         return
     allowed = [loop for loop in bounds if not axis.loops or loop in axis.loops]
     seen = set()
+    allowed.sort(key=lambda loop: bounds[loop])  # a short loop first leaves room for a long one
     for number in range(min(axis.most, len(allowed)) + 1):
         for loops in itertools.combinations(allowed, number):
-            sizes = [_lane_counts(bounds[loop], size, limit) for loop in loops]
-            for factors in itertools.product(*sizes):
+            for factors in _lane_products([bounds[loop] for loop in loops], size, limit):
                 choice = {d: f for d, f in zip(loops, factors, strict=True) if f > 1}
                 key = tuple(choice.items())
-                if math.prod(factors) <= size and key not in seen:
+                if key not in seen:
                     seen.add(key)
                     yield choice
+
+
+def _lane_products(bounds: Sequence[int], size: int, limit: int | None) -> Iterator[tuple[int, ...]]:
+    """Widths of several loops that share an axis, each from what the ones before leave."""
+    if not bounds:
+        yield ()
+        return
+    for first in _lane_counts(bounds[0], size, limit):
+        for rest in _lane_products(bounds[1:], size // first, limit):
+            yield (first, *rest)
 
 
 def _lane_counts(bound: int, size: int, limit: int | None) -> tuple[int, ...]:
@@ -224,4 +237,5 @@ def _lane_counts(bound: int, size: int, limit: int | None) -> tuple[int, ...]:
     rounds = -(-bound // size)
     widest, next_ = -(-bound // rounds), -(-bound // (rounds + 1))
     divisor = max(d for d in range(1, min(size, bound) + 1) if bound % d == 0)
-    return tuple(dict.fromkeys((widest, divisor, next_)))[:limit]
+    narrow = tile_sizes(widest, limit - 1) if limit > 3 else ()
+    return tuple(dict.fromkeys((widest, divisor, next_, *reversed(narrow))))[:limit + 1]

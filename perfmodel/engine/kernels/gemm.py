@@ -76,16 +76,16 @@ class GemmCorrections:
 
 
 def gemm_time(m: Value, n: Value, k: Value, storage: Storage, gpu: GpuFacts,
-              c: GemmCorrections | None = None) -> KernelTime:
-    """Time of C[m,n] = A[m,k] B[n,k]; sizes [elements], broadcast shapes -> same shape [s] [1, 2]."""
+              c: GemmCorrections | None = None, batch: Value = 1.0) -> KernelTime:
+    """Time of C[b,m,n] = A[b,m,k] B[b,n,k]; sizes [elements], broadcast shapes -> same shape [s] [1, 2]."""
     c = c or GemmCorrections()
     hw = facts_column(gpu)
-    m, n, k = column(m), column(n), column(k)
+    m, n, k, batch = column(m), column(n), column(k), column(batch)
     peak = hw.matrix(storage.key)
     power = 3.0 * c.overlap
     depth = STEP_BYTES / max(storage.a, storage.b)  # elements of k in one step
     split = np.minimum(SPLIT, np.maximum(np.floor(k / depth), 1.0))
-    blocks = np.ceil(m / TILE_M) * np.ceil(n / TILE_N) * split
+    blocks = batch * np.ceil(m / TILE_M) * np.ceil(n / TILE_N) * split
     waves = wave_count(blocks, hw.processors, c.tail)
     rows, columns = np.minimum(TILE_M, m), np.minimum(TILE_N, n)
     loss = 0.1 * c.tile
@@ -97,20 +97,21 @@ def gemm_time(m: Value, n: Value, k: Value, storage: Storage, gpu: GpuFacts,
     epilogue = rows * columns * partial / (0.8 * c.write * hw.dram / hw.processors)
     compute = waves * np.ceil(k / split / depth) * soft_maximum(power, matrix, latency, feed)
     compute = compute + epilogue * (1.0 + 0.6 * (waves - 1.0))  # part of it hides behind the next tile
-    memory = _dram_bytes(m, n, k, storage, hw, c) / (0.9 * c.dram * hw.dram)
-    work = under_power_limit(soft_maximum(power, compute, memory), 2.0 * m * n * k, peak, c.power)
+    memory = _dram_bytes(batch * m, batch * n, k, storage, hw, c, batch) / (0.9 * c.dram * hw.dram)
+    work = under_power_limit(soft_maximum(power, compute, memory), 2.0 * batch * m * n * k, peak, c.power)
     launch = 1.5e-6 * c.launch
     kernel = launch + np.where(split > 1.0, 2e-6 * c.split, 0.0) + work
     best = fastest(kernel, seconds=kernel, compute=compute, memory=memory, waves=waves)
-    before = c.quantise * 3.0 * (m * k / hw.dram)[..., 0]
+    before = c.quantise * 3.0 * (batch * m * k / hw.dram)[..., 0]
     seconds = ((best["seconds"] + before) ** 4 + (1.5e-6 * c.host) ** 4) ** 0.25
     return KernelTime(seconds, launch, best["compute"], best["memory"] + before, best["waves"])
 
 
-def _dram_bytes(m: Value, n: Value, k: Value, storage: Storage, hw: GpuFacts, c: GemmCorrections) -> Value:
+def _dram_bytes(m: Value, n: Value, k: Value, storage: Storage, hw: GpuFacts, c: GemmCorrections,
+                batch: Value) -> Value:
     """Bytes from and to DRAM: weights are cold unless small, activations warm unless large."""
     weights = n * k * storage.b
-    activations = m * k * storage.a + m * n * storage.c
+    activations = m * k * storage.a + m * n / batch * storage.c
     cold = miss_share(weights, 0.1 * c.resident * hw.l2_bytes)
     spilled = 1.0 / (1.0 + (0.6 * hw.l2_bytes / (weights + activations)) ** 6)
     return weights * cold + activations * spilled

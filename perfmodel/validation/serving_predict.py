@@ -1,0 +1,70 @@
+"""Predictions for measured serving points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+
+from perfmodel.scenario.corrections import Corrections
+from perfmodel.scenario.runtime import Runtime
+from perfmodel.scenario.serving import ClosedLoop, FirstToken, closed_loop, disaggregated, static_batch
+from perfmodel.scenario.serving_cost import StepCost
+from perfmodel.validation.serving_data import Points
+
+Profiles = Mapping[str, Runtime]
+
+
+def equipped(cost: StepCost, names: np.ndarray, profiles: Profiles, fix: Corrections) -> StepCost:
+    """The step cost with corrections and with the profile of each row as arrays."""
+    kinds, where = np.unique(names, return_inverse=True)
+    chosen = [profiles[str(k)] for k in kinds]
+    numbers: dict[str, Any] = {
+        f.name: np.array([getattr(p, f.name) for p in chosen], dtype=np.float64)[where]
+        for f in fields(Runtime) if isinstance(getattr(chosen[0], f.name), (int, float))
+    }
+    return replace(cost, corrections=fix, runtime=replace(chosen[0], **numbers))
+
+
+def predict(
+    points: Points, profiles: Profiles, fix: Corrections, accepted: float = 2.1
+) -> dict[str, np.ndarray]:
+    """ttft and tpot [s], or the latency of a batch [s]."""
+    cost = equipped(points.cost, points.runtimes, profiles, fix)
+    if points.kind == "batch":
+        return {"latency": batch_latency(points, cost)}
+    result = serving_state(points, cost, profiles, fix, accepted)
+    return {"ttft": np.asarray(result.ttft), "tpot": np.asarray(result.tpot)}
+
+
+def serving_state(
+    points: Points, cost: StepCost, profiles: Profiles, fix: Corrections, accepted: float
+) -> ClosedLoop:
+    """Closed-loop steady state of each point."""
+    run = cost.runtime
+    first = FirstToken(run.first_token, run.first_steps, run.burst)
+    taken = np.where(points.speculative, accepted, 1.0)
+    common = {"chunk": run.chunk, "first": first, "accepted": taken, "drafted": cost.width - 1.0}
+    # on average a request has generated half of its answer
+    slots = cost.slots(points.input + 0.5 * points.output)
+    if points.prefill is None:
+        return closed_loop(cost, points.load, points.input, points.output, slots=slots, **common)
+    prefill = equipped(points.prefill, points.runtimes, profiles, fix)
+    return disaggregated(
+        prefill, cost, points.load, points.input, points.output, slots=slots,
+        prefill_workers=points.workers[:, 0], decode_workers=points.workers[:, 1], **common,
+    )
+
+
+def batch_latency(points: Points, cost: StepCost) -> np.ndarray:
+    """Latency of equal requests that start together."""
+    run = cost.runtime
+    # growing caches: the mean over the steps in which requests compete for memory
+    slots = cost.slots(points.input + np.where(run.whole_waves > 0, 1.0, 0.75) * points.output)
+    prompts = replace(cost, routed=None)
+    return np.asarray(static_batch(
+        prompts, cost, points.load, points.input, points.output, slots=slots, chunk=run.chunk,
+        whole_waves=run.whole_waves,
+    ))
