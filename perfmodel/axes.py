@@ -162,7 +162,7 @@ class Mesh:
         return value[..., 0] if value.ndim > len(self.axes) else value
 
     def _place(self, target: Any, value: Any, block: Sequence[slice]) -> Any:
-        """Write the value of a block into the array of all blocks, which grows along axes it turns out to need.
+        """Write the value of a block into the array of all blocks, which grows along axes that it needs.
 
         A block of length 1 cannot tell whether the value depends on that axis: it is taken to.
         """

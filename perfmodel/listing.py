@@ -7,7 +7,7 @@ from perfmodel.arguments import choice
 KINDS = ("devices", "systems", "workloads", "cases", "operators", "formats", "precisions")
 
 
-def list(kind: str) -> tuple[str, ...]:  # noqa: A001  (public name of the contract)
+def list(kind: str) -> tuple[str, ...]:
     """Names of the shipped ``devices``, ``systems``, ``workloads``, ``cases``, ``operators``, ``formats``."""
     chosen = choice("kind", kind, KINDS)
     if chosen in ("devices", "systems"):

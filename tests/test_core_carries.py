@@ -73,7 +73,9 @@ def test_convolution_tiled_by_hand_on_a_two_level_array() -> None:
     assert tiled - compulsory == 2 * 8 * 4
     demand = roofline.demand(op, device(ARRAY), precision("int8"))
     assert demand["memory.dram"] == compulsory
-    assert demand["compute.matrix.int8"] / 336e9 == pytest.approx(3 * 14 * 36 * 4 * 9 * 2 / 3 / (12 * 14 * 2) / 1e9)
+    assert demand["compute.matrix.int8"] / 336e9 == pytest.approx(
+        3 * 14 * 36 * 4 * 9 * 2 / 3 / (12 * 14 * 2) / 1e9
+    )
 
 
 def test_ring_all_reduce_on_a_network() -> None:
@@ -114,8 +116,12 @@ power: {idle: 1 W}
 
     records = 1000
     stage = Op(
-        "filter", {"r": records},
-        (Tensor("record", ("r",), kind="index"), Tensor("kept", ("r",), kind="index", output=True, touched=0.25)),
+        "filter",
+        {"r": records},
+        (
+            Tensor("record", ("r",), kind="index"),
+            Tensor("kept", ("r",), kind="index", output=True, touched=0.25),
+        ),
         (Work("vector", 2 * 16 * records),),
     )
     cost = roofline.cost(stage, fpga, precision({"index": "fp64", "activation": "int32"}))

@@ -25,7 +25,9 @@ def sum_of_passes(model: str, system: str, batch: int, first: int, output: int, 
     return seconds
 
 
-@pytest.mark.parametrize(("model", "batch", "tp"), [("llama-3.1-8b", 1, 1), ("llama-2-7b", 64, 8), ("qwen3-0.6b", 256, 1)])
+@pytest.mark.parametrize(
+    ("model", "batch", "tp"), [("llama-3.1-8b", 1, 1), ("llama-2-7b", 64, 8), ("qwen3-0.6b", 256, 1)]
+)
 def test_decode_is_the_sum_over_every_token(model: str, batch: int, tp: int) -> None:
     result = pm.inference(model, "h100-sxm5:8", batch=batch, input=100, output=300, tp=tp)
     literal = sum_of_passes(model, "h100-sxm5:8", batch, 100, 300, tp)
@@ -34,7 +36,10 @@ def test_decode_is_the_sum_over_every_token(model: str, batch: int, tp: int) -> 
 
 def test_published_kv_cache_sizes() -> None:
     for model, bytes_per_token in {
-        "llama-3-8b": 131_072, "llama-2-7b": 524_288, "qwen2.5-72b": 327_680, "llama-3.1-405b": 516_096,
+        "llama-3-8b": 131_072,
+        "llama-2-7b": 524_288,
+        "qwen2.5-72b": 327_680,
+        "llama-3.1-405b": 516_096,
     }.items():
         assert pm.workload(model).kv_bytes_per_token("fp16") == bytes_per_token
 
@@ -49,8 +54,9 @@ def test_mesh_equals_point_by_point() -> None:
     for place, (b, i, t, w) in zip(
         places, itertools.product(batches, inputs, degrees, bandwidths), strict=True
     ):
-        one = pm.inference("llama-3.1-8b", system.vary({"device.memory.hbm.bandwidth": w}),
-                           batch=b, input=i, output=50, tp=t)
+        one = pm.inference(
+            "llama-3.1-8b", system.vary({"device.memory.hbm.bandwidth": w}), batch=b, input=i, output=50, tp=t
+        )
         for metric in ("ttft", "tpot", "throughput", "memory", "energy_per_token", "power", "mfu"):
             assert getattr(mesh, metric)[place] == pytest.approx(getattr(one, metric), rel=1e-12), metric
 
@@ -128,7 +134,11 @@ def test_pipeline_halves_the_weights() -> None:
 
 def test_more_of_anything_is_never_slower() -> None:
     node = pm.system("h100-sxm5", 8)
-    for path in ("device.memory.hbm.bandwidth", "device.compute.matrix.peak.bf16", "device.links.nvlink.bandwidth"):
+    for path in (
+        "device.memory.hbm.bandwidth",
+        "device.compute.matrix.peak.bf16",
+        "device.links.nvlink.bandwidth",
+    ):
         rates = np.geomspace(1e10, 1e16, 13)
         result = pm.inference("llama-3.1-8b", node.vary({path: rates}), batch=[1, 64], tp=8)
         assert np.all(np.diff(result.ttft, axis=1) <= 0)

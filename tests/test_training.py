@@ -14,10 +14,19 @@ from perfmodel.workload.importers.hf import from_config
 
 def megatron(hidden: int, layers: int, heads: int) -> pm.Workload:
     """GPT of the Megatron papers, vocabulary padded to 51,200."""
-    return from_config({
-        "model_type": "gpt2", "n_embd": hidden, "n_layer": layers, "n_head": heads, "n_inner": 4 * hidden,
-        "vocab_size": 51200, "n_positions": 2048, "activation_function": "gelu_new", "tie_word_embeddings": True,
-    })
+    return from_config(
+        {
+            "model_type": "gpt2",
+            "n_embd": hidden,
+            "n_layer": layers,
+            "n_head": heads,
+            "n_inner": 4 * hidden,
+            "vocab_size": 51200,
+            "n_positions": 2048,
+            "activation_function": "gelu_new",
+            "tie_word_embeddings": True,
+        }
+    )
 
 
 def test_compute_is_three_forward_products() -> None:
@@ -43,8 +52,10 @@ def test_bubble() -> None:
     assert interleaved.step_time == pytest.approx(work / 64 * (64 + 7 / 4) / 8 + optimiser / 8, rel=1e-6)
 
 
-@pytest.mark.parametrize(("hidden", "layers", "heads", "tp", "pp", "interleave", "micro"),
-                         [(6144, 48, 64, 8, 1, 1, 4), (12288, 96, 96, 8, 8, 3, 1)])
+@pytest.mark.parametrize(
+    ("hidden", "layers", "heads", "tp", "pp", "interleave", "micro"),
+    [(6144, 48, 64, 8, 1, 1, 4), (12288, 96, 96, 8, 8, 3, 1)],
+)
 def test_shared_memory_of_megatron(
     shared: Path, hidden: int, layers: int, heads: int, tp: int, pp: int, interleave: int, micro: int
 ) -> None:
@@ -57,9 +68,20 @@ def test_shared_memory_of_megatron(
 
     def step(recompute: str, sequence: bool, attention: str = "fused") -> pm.Result:
         varied = node.vary({"device.memory.hbm.capacity": "10 TiB"})
-        return pm.training(model, varied, batch=64, sequence=2048, tp=tp, pp=pp, micro_batch=micro,
-                           interleave=interleave, recompute=recompute, sequence_parallel=sequence,
-                           attention=attention, precision="fp16")
+        return pm.training(
+            model,
+            varied,
+            batch=64,
+            sequence=2048,
+            tp=tp,
+            pp=pp,
+            micro_batch=micro,
+            interleave=interleave,
+            recompute=recompute,
+            sequence_parallel=sequence,
+            attention=attention,
+            precision="fp16",
+        )
 
     gib = 2**30
     assert step("none", False).weights / gib == pytest.approx(published["params_and_optimizer"], rel=0.03)
@@ -72,7 +94,9 @@ def test_shared_memory_of_megatron(
 
 def test_zero_shards_and_more_devices_help() -> None:
     node = pm.system("h100-sxm5", count=8)
-    sizes = [pm.training("llama-3.2-1b", node, batch=64, sequence=512, dp=8, zero=z).weights for z in (0, 1, 2, 3)]
+    sizes = [
+        pm.training("llama-3.2-1b", node, batch=64, sequence=512, dp=8, zero=z).weights for z in (0, 1, 2, 3)
+    ]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] == pytest.approx(8 * sizes[3], rel=1e-9)
     times = pm.training("llama-3.2-1b", node, batch=64, sequence=512, dp=[1, 2, 4, 8]).step_time

@@ -3,7 +3,8 @@
 References
 [1] Thakur, Rabenseifner, Gropp, Optimization of Collective Communication Operations in MPICH,
     IJHPCA 19(1), 2005, doi:10.1177/1094342005051521.
-[2] Patarasuk, Yuan, Bandwidth optimal all-reduce algorithms, JPDC 69(2), 2009, doi:10.1016/j.jpdc.2008.09.002.
+[2] Patarasuk, Yuan, Bandwidth optimal all-reduce algorithms, JPDC 69(2), 2009,
+    doi:10.1016/j.jpdc.2008.09.002.
 """
 
 from __future__ import annotations

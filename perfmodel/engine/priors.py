@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from perfmodel.hardware.device import System
+from perfmodel.hardware.device import Link, System
 
 #: fraction of the nominal rate that a cautious estimate uses
 CAUTIOUS: Mapping[str, float] = {
@@ -45,11 +45,9 @@ def derated(system: System, fractions: Mapping[str, float] = CAUTIOUS) -> System
     if launch is not None:
         launch = replace(launch, overhead=launch.overhead * fractions["launch"])
 
-    def slower(links: Mapping[str, object]) -> dict[str, object]:
-        return {
-            name: replace(link, bandwidth=link.bandwidth * fractions["links"])  # type: ignore[type-var, attr-defined]
-            for name, link in links.items()
-        }
+    def slower(links: Mapping[str, Link]) -> dict[str, Link]:
+        share = fractions["links"]
+        return {name: replace(link, bandwidth=link.bandwidth * share) for name, link in links.items()}
 
     device = replace(device, compute=compute, memory=memory, launch=launch, links=slower(device.links))
     return replace(system, device=device, links=slower(system.links))

@@ -64,7 +64,8 @@ class Link:
     latency: Value = quantity("s", default=0.0, positive=False, low=0.0, doc="time of one step of a message")
     energy: Value | None = quantity("J/B", default=None, doc="energy of moving a byte")
     topology: str = text(
-        default="switch", choices=("switch", "ring", "mesh", "fully_connected", "tree", "torus"),
+        default="switch",
+        choices=("switch", "ring", "mesh", "fully_connected", "tree", "torus"),
         doc="how the members are joined",
     )
     devices: Value | None = quantity("count", default=None, doc="members that one link domain joins")
@@ -97,7 +98,8 @@ class Device:
     title: str = text(default="", doc="full product name")
     vendor: str = text(default="", doc="maker")
     kind: str = text(
-        default="gpu", choices=("gpu", "cpu", "tpu", "npu", "fpga", "asic", "array", "soc", "network"),
+        default="gpu",
+        choices=("gpu", "cpu", "tpu", "npu", "fpga", "asic", "array", "soc", "network"),
         doc="what sort of device it is; chooses the priors of efficiency",
     )
     year: Value | None = quantity("1", default=None, doc="year of release")

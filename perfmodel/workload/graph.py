@@ -45,7 +45,9 @@ class Graph:
         """Bytes of one tensor kind kept in memory [B], each tensor in its own format."""
         return total(
             op.count * tensor.storage(op.loops) * precision.of(tensor).bytes
-            for op in self.ops for tensor in op.tensors if tensor.kind == kind
+            for op in self.ops
+            for tensor in op.tensors
+            if tensor.kind == kind
         )
 
     def peak_activation(self, precision: Precision) -> Value:
@@ -72,7 +74,9 @@ class Graph:
             sources = op.after if op.after is not None else ((previous,) if previous else ())
             for source in sources:
                 if source not in seen:
-                    raise GraphError(f"{self.name}: op {op.name!r} comes after {source!r}, which does not exist")
+                    raise GraphError(
+                        f"{self.name}: op {op.name!r} comes after {source!r}, which does not exist"
+                    )
                 pairs.append((source, op.name))
         _refuse_cycle(self.name, names, pairs)
         return tuple(pairs)

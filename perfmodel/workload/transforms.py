@@ -89,7 +89,9 @@ def pipeline_parallel(stages: Value) -> Transform:
 
     def apply(graph: Graph) -> Graph:
         state = graph.ops[0].elements(output=True)
-        hop = Op("collective", {}, (), (), "stage_to_stage", stages - 1.0, Exchange("point_to_point", state, 2.0))
+        hop = Op(
+            "collective", {}, (), (), "stage_to_stage", stages - 1.0, Exchange("point_to_point", state, 2.0)
+        )
         return graph.with_ops((*graph.ops, hop))
 
     return apply

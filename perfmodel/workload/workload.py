@@ -75,8 +75,12 @@ class Workload:
         return two - one
 
     def flops(
-        self, batch: Value = 1, query: Value = 1, context: Value | None = None,
-        causal: bool = True, logits: str = "all",
+        self,
+        batch: Value = 1,
+        query: Value = 1,
+        context: Value | None = None,
+        causal: bool = True,
+        logits: str = "all",
     ) -> Value:
         """FLOP of the matrix products of one pass, 2 per multiply-accumulate.
 

@@ -1,0 +1,130 @@
+"""From a question to a Result: the part that all scenarios share.
+
+A scenario gives functions of one point (floats, or arrays on an open mesh); this module finds the axes,
+evaluates in blocks, refuses a single point that cannot be, and wires the interval and the breakdown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from perfmodel.axes import Mesh, pick
+from perfmodel.engine.fidelity import cost_model
+from perfmodel.engine.priors import derated
+from perfmodel.engine.roofline import OpCost
+from perfmodel.errors import ArgumentError, InfeasibleError
+from perfmodel.result import Result
+
+#: function of one point: keyword arguments are the inputs, the fixed options, `model` and `ndim`
+PointFunction = Callable[..., Mapping[str, Any]]
+
+#: first reason of every scenario that can run out of memory
+TOO_LARGE = "more memory needed than the device has"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What a scenario computes.
+
+    metrics  point -> metric arrays, among them ``reason``: an index into `reasons`, 0 where a point can be
+    phases   point -> costs of every op by phase
+    more     metric -> function that computes it (and others) when it is asked for
+    reasons  why a point cannot be; the first is empty
+    labels   metric -> texts that its codes stand for
+    blame    arguments to name when a reason other than memory refuses a single point
+    """
+
+    name: str
+    metrics: PointFunction
+    phases: Callable[..., Mapping[str, Sequence[OpCost]]]
+    more: Mapping[str, PointFunction] = field(default_factory=dict)
+    reasons: Sequence[str] = ("", TOO_LARGE)
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    blame: Sequence[str] = ("batch",)
+
+    def solve(
+        self,
+        inputs: Mapping[str, Any],
+        fixed: Mapping[str, Any],
+        fidelity: str,
+        runtime: str = "vllm",
+        progress: Callable[[float], None] | None = None,
+        end: str = "middle",
+    ) -> Result:
+        """Result of a question; `inputs` may hold axes, `fixed` may not.
+
+        end  ``middle``, or the ``low`` or ``high`` end of the interval.
+        Raises InfeasibleError or ArgumentError where a single point cannot be.
+        """
+        mesh = Mesh.of(inputs)
+        model = cost_model(fidelity, runtime, end)
+
+        def run(function: PointFunction) -> dict[str, Any]:
+            return mesh.evaluate(
+                lambda **point: function(model=model, ndim=mesh.ndim, **point, **fixed),
+                inputs,
+                progress=progress,
+            )
+
+        data = run(self.metrics)
+        if not mesh.names:
+            self._refuse(data, inputs)
+
+        def band(which: str) -> Result:
+            if fidelity == "calibrated":
+                return self.solve(inputs, fixed, fidelity, runtime, end=which)
+            if which == "low":
+                return self.solve(inputs, fixed, fidelity, runtime)
+            return self.solve({**inputs, "system": derated(inputs["system"])}, fixed, fidelity, runtime)
+
+        def phases(at: Mapping[str, float]) -> Mapping[str, Sequence[OpCost]]:
+            return self.phases(model=model, ndim=0, **pick(inputs, at), **fixed)
+
+        def later(function: PointFunction) -> Callable[[], Mapping[str, Any]]:
+            return lambda: run(function)
+
+        more = {name: later(function) for name, function in self.more.items()}
+        labels = {"reason": tuple(self.reasons), **self.labels}
+        return Result(
+            self.name,
+            fidelity,
+            mesh.axes,
+            data,
+            {**inputs, **fixed},
+            inputs["system"],
+            more,
+            band,
+            phases,
+            labels,
+        )
+
+    def _refuse(self, data: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
+        """A question about one point gets an error instead of a nan."""
+        reason = self.reasons[int(np.asarray(data["reason"]))]
+        if not reason:
+            return
+        if reason != TOO_LARGE:
+            given = ", ".join(f"{inputs[name]:g}" for name in self.blame)
+            raise ArgumentError(", ".join(self.blame), given, reason)
+        device = inputs["system"].device
+        need, limit = float(np.asarray(data["memory"])), float(device.main_memory.capacity)
+        parts = ", ".join(
+            f"{words} {float(np.asarray(data[name])) / 2**30:.2f}"
+            for name, words in (
+                ("weights", "weights"),
+                ("kv_cache", "KV cache"),
+                ("activations", "activations"),
+            )
+            if name in data
+        )
+        split = "".join(f" {name}={inputs[name]:g}" for name in ("tp", "pp", "dp") if name in inputs)
+        raise InfeasibleError(
+            f"{inputs['workload'].name} does not fit: {need / 2**30:.2f} GiB per device wanted, "
+            f"{limit / 2**30:.2f} GiB there on {device.name}; {(need - limit) / 2**30:.2f} GiB too much"
+            f"{' at' + split if split else ''} ({parts} GiB)",
+            need - limit,
+        )
