@@ -1,0 +1,104 @@
+"""S059: Mitra et al., Characterizing SSM and SSM-Transformer Hybrid Language Models, arXiv:2507.12442.
+
+Tables of the authors' repository: one prefill, logits of all positions kept.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+
+import perfmodel as pm
+from perfmodel.engine.roofline import cost
+from perfmodel.formats import precision
+from perfmodel.hardware.catalog import system
+from perfmodel.validation.cases import predicts, published
+from perfmodel.validation.heldout import held_out_cases
+
+GPU = "rtx-4090"
+_MODELS = {
+    "Qwen/Qwen2.5-0.5B-Instruct": "qwen2.5-0.5b", "Qwen2.5-0.5B-Instruct": "qwen2.5-0.5b",
+    "Qwen2.5-0.5B": "qwen2.5-0.5b", "Mamba2-780m": "mamba2-780m", "state-spaces/mamba-790m": "mamba-790m",
+    "state-spaces/mamba-1.4b": "mamba-1.4b", "state-spaces/mamba2-780m": "mamba2-780m",
+    "tiiuae/Falcon-H1-0.5B-Base": "falcon-h1-0.5b",
+}
+
+
+def _asked(case: str) -> tuple[str, float]:
+    """Model and number of tokens of a case."""
+    row = published()[case]
+    found = re.search(r"(?:seq|prompt) (\d+)", row.config)
+    return _MODELS[row.workload], float(found.group(1)) if found else 0.0
+
+
+def _cases(start: str, quantity: str) -> dict[str, str]:
+    return {
+        row.case: row.case for row in published().values()
+        if row.case.startswith(start) and quantity in row.quantity and row.gate != "report"
+    }
+
+
+@predicts(_cases("S059-MEM", "memory"))
+def memory(case: str) -> float:
+    """Peak memory [MiB]: weights, cache, and the largest activations, the logits of all positions."""
+    model, tokens = _asked(case)
+    # Falcon-H1 multiplies its logits by a constant: two 16-bit copies live at once
+    formats = {"logits": "fp32"} if model.startswith("falcon") else "bf16"
+    result = pm.inference(model, GPU, batch=1, input=tokens, output=1, precision=formats, logits="all")
+    return float(result.memory) / 2**20
+
+
+_FIRST = _cases("S059-GEN", "TTFT")
+
+
+@predicts(_FIRST, fidelity="calibrated",
+          reason="the scan is priced by its traffic, which this kernel does not reach")
+def first_token(case: str) -> float:
+    """Time to the first token [ms]."""
+    model, tokens = _asked(case)
+    result = pm.inference(
+        model, GPU, batch=1, input=tokens, output=1, precision="bf16", logits="all", fidelity="calibrated"
+    )
+    return float(result.ttft) * 1e3
+
+
+def _step(case: str) -> tuple[float, float]:
+    """Kernels of a decode step, and their roofline [ms]."""
+    model, tokens = _asked(case)
+    graph, formats = pm.workload(model).graph(batch=1.0, query=1.0, context=tokens), precision("bf16")
+    costs = [cost(op, system(GPU), formats) for op in graph.ops]
+    kernels = sum(float(op.launches * op.count) for op in graph.ops)
+    return kernels, 1e3 * float(sum(c.busy_time for c in costs))
+
+
+held_out_cases(
+    {case: partial(_step, case) for case in _cases("S059-GEN", "TPOT")},
+    reason="host-bound steps: operators of the framework per kernel differ between the models",
+)
+
+
+@predicts(_cases("S059-ENERGY", "energy"), fidelity="calibrated",
+          reason="short prompts: time between kernels that the host adds is not modelled")
+def energy(case: str) -> float:
+    """Energy of a prefill [J]."""
+    model, tokens = _asked(case)
+    result = pm.inference(
+        model, GPU, batch=1, input=tokens, output=1, precision="bf16", logits="all", fidelity="calibrated"
+    )
+    return float(result.energy)
+
+
+#: what the fused kernel of the Mamba library covers
+_SCAN = ("conv1d", "ssm_x", "ssm_dt", "softplus", "scan", "ssm_gate", "ssm_out")
+
+
+@predicts({
+    "S059-SHARE-RTX4090-01": (GPU, 1024.0), "S059-SHARE-RTX4090-02": (GPU, 32768.0),
+    "S059-SHARE-OrinNano-01": ("jetson-orin-nano", 1024.0),
+    "S059-SHARE-OrinNano-02": ("jetson-orin-nano", 32768.0),
+})
+def scan_share(device: str, tokens: float) -> float:
+    """Share of the fused scan, its convolution and projections, in the time of all kernels [%]."""
+    graph = pm.workload("mamba-130m").graph(batch=1.0, query=tokens, context=tokens, logits="all")
+    times = {op.name: float(cost(op, system(device), precision("bf16")).time) for op in graph.ops}
+    return 100.0 * sum(t for n, t in times.items() if n.rpartition(".")[2] in _SCAN) / sum(times.values())
