@@ -42,9 +42,7 @@ def _cases(start: str, quantity: str) -> dict[str, str]:
 def memory(case: str) -> float:
     """Peak memory [MiB]: weights, cache, and the largest activations, the logits of all positions."""
     model, tokens = _asked(case)
-    # Falcon-H1 multiplies its logits by a constant: two 16-bit copies live at once
-    formats = {"logits": "fp32"} if model.startswith("falcon") else "bf16"
-    result = pm.inference(model, GPU, batch=1, input=tokens, output=1, precision=formats, logits="all")
+    result = pm.inference(model, GPU, batch=1, input=tokens, output=1, precision="bf16", logits="all")
     return float(result.memory) / 2**20
 
 
