@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from perfmodel.algebra import Value
 from perfmodel.ops.core import Op, Split
@@ -24,6 +24,7 @@ class Decoder:
     vocabulary: Value = quantity("count", doc="rows of the embedding table")
     tied: bool = flag(default=False, doc="the head reuses the embedding table")
     head_bias: bool = flag(default=False, doc="bias on the head")
+    logit_scale: bool = flag(default=False, doc="logits are scaled or capped by an operator of its own")
     embedding_width: Value | None = quantity(
         "count", default=None, doc="width of the embedding table, projected to the model width and back"
     )
@@ -86,4 +87,13 @@ class Decoder:
             role="head",
             name="head",
         )
-        return [*ops, head.divided(tp=Split("n", gather=True))]
+        ops.append(head.divided(tp=Split("n", gather=True)))
+        if self.logit_scale:
+            ops.append(scaled_logits(rows * self.vocabulary))
+        return ops
+
+
+def scaled_logits(elements: Value) -> Op:
+    """Scaling or capping of the logits: a second tensor of their size."""
+    op = elementwise(elements, special=1, name="logit_scale")
+    return replace(op, tensors=tuple(replace(tensor, kind="logits") for tensor in op.tensors))

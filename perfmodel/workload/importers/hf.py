@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,11 @@ SAME_AS = {
     "qwen3_vl_moe_text": "qwen3_moe",
     "gemma3n_text": "gemma3n",
 }
+
+#: types that multiply the logits by a constant
+SCALED_LOGITS = (
+    "cohere", "cohere2", "granite", "granitemoe", "granitemoehybrid", "falcon_h1", "recurrent_gemma",
+)
 
 #: parts of a multimodal configuration that hold the language model
 TEXT_PARTS = ("text_config", "llm_config", "language_config", "thinker_config")
@@ -83,6 +89,8 @@ def from_config(
     family, build = builders()[same]
     config = Config(inner, file, same, defaults)
     dims = build(config)
+    if family == "decoder" and (same in SCALED_LOGITS or config.number("final_logit_softcapping")):
+        dims = replace(dims, logit_scale=True)
     config.check()
     label = name or (Path(file).stem if file != "<config>" else kind)
     origin = (
