@@ -57,11 +57,10 @@ class UNet(Sampler):
     multipliers: tuple[Value, ...] = numbers("1", default=(1.0, 2.0, 4.0, 4.0),
                                              doc="channels per level / first")
     depths: tuple[Value, ...] = numbers(
-        "count", positive=False, low=0, default=(1.0, 1.0, 1.0, 0.0), doc="transformer layers per level")
+        "1", positive=False, low=0, default=(1.0, 1.0, 1.0, 0.0), doc="transformer layers per level")
     middle: Value = quantity("count", default=1.0, doc="transformer layers of the middle block")
     blocks: Value = quantity("count", default=2.0, doc="residual blocks per level")
-    heads: Value = quantity("count", default=8.0, doc="attention heads; 0 with head_dim",
-                            positive=False, low=0)
+    heads: Value = quantity("count", default=8.0, doc="attention heads, unless head_dim is given")
     head_dim: Value | None = quantity("count", default=None, doc="fixed width of a head in place of `heads`")
     context: Value = quantity("count", default=77.0, doc="text tokens")
     context_width: Value = quantity("count", default=768.0, doc="width of a text token")
@@ -191,7 +190,7 @@ class DiT(Sampler):
     depth: Value = quantity("count", default=28.0, doc="layers")
     heads: Value = quantity("count", default=16.0, doc="attention heads")
     mlp_ratio: Value = quantity("1", default=4.0, doc="inner / model width")
-    classes: Value = quantity("count", positive=False, low=0, default=1000.0, doc="class labels; 0: none")
+    classes: Value = quantity("1", positive=False, low=0, default=1000.0, doc="class labels; 0: none")
     learned_sigma: bool = flag(default=True, doc="predicts the variance too: twice the channels")
     frequencies: Value = quantity("count", default=256.0, doc="width of the sinusoidal time embedding")
 

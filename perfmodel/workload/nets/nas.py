@@ -90,9 +90,9 @@ class OfaResNet(Classifier):
     """
 
     stem: Value = quantity(
-        "count", positive=False, low=0, default=2.0, doc="2: with the residual stem layer; 0: without")
+        "1", positive=False, low=0, default=2.0, doc="2: with the residual stem layer; 0: without")
     depths: tuple[Value, ...] = numbers(
-        "count", positive=False, low=0, default=(2.0,) * 4, doc="blocks added to 2, 2, 4, 2 per stage")
+        "1", positive=False, low=0, default=(2.0,) * 4, doc="blocks added to 2, 2, 4, 2 per stage")
     widths: tuple[Value, ...] = numbers(
         "1", default=(1.0,) * 6, doc="width multipliers of the two stem parts and four stages: 0.65, 0.8, 1")
     expansions: tuple[Value, ...] = numbers(

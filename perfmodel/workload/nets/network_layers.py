@@ -60,13 +60,19 @@ class Conv(Part):
     norm: str = text(default="batch", choices=NORMS, doc="norm behind the convolution")
     act: str = text(default="relu", choices=tuple(ACTIVATIONS), doc="activation")
     bias: bool | None = flag(default=None, doc="stored bias; absent: where there is no norm")
+    one_row: bool = flag(default=False, doc="slides along the height only (a sequence)")
 
     def build(self, net: Net, parts: tuple[Feature, ...], sizes: Sizes, name: str) -> Feature:
         """Convolution, then a group norm if asked for."""
         group = self.norm == "group"
+        kernel, stride = sizes(self.kernel), sizes(self.stride)
+        padding = padding_of(self.padding, sizes)
+        if self.one_row:
+            kernel, stride = (kernel, 1.0), (stride, 1.0)
+            padding = padding if isinstance(padding, str) else (padding, 0.0)
         y = net.conv(
-            parts[0], sizes(self.out), sizes(self.kernel), sizes(self.stride),
-            padding=padding_of(self.padding, sizes), groups=sizes(self.groups), dilation=sizes(self.dilation),
+            parts[0], sizes(self.out), kernel, stride, padding=padding, groups=sizes(self.groups),
+            dilation=sizes(self.dilation),
             norm=self.norm == "batch", act="none" if group else self.act,
             bias=False if group and self.bias is None else self.bias, name=name,
         )
@@ -249,15 +255,24 @@ class MBConv(Part):
     kernel: str = size("3", "kernel of the depthwise convolution")
     stride: str = size("1", "stride of the depthwise convolution")
     squeezed: str = size("0", "channels of the channel attention; 0: none")
+    fused: bool = flag(default=False, doc="one dense convolution in place of expansion and depthwise")
+    skip: bool = flag(default=True, doc="addition where the shape stays")
     act: str = text(default="relu6", choices=tuple(ACTIVATIONS), doc="activation")
 
     def build(self, net: Net, parts: tuple[Feature, ...], sizes: Sizes, name: str) -> Feature:
         """Expansion, depthwise, channel attention, projection; the addition where the shape stays."""
-        x, out, stride = parts[0], sizes(self.out), sizes(self.stride)
+        x, out, stride, kernel = parts[0], sizes(self.out), sizes(self.stride), sizes(self.kernel)
+        hidden = sizes(self.expand) * x.channels
+        residual = self.skip and blocks.equal(stride, 1) and blocks.equal(out, x.channels)
+        if self.fused:
+            with net.scope(name):
+                y = net.conv(x, hidden, kernel, stride, act=self.act, name="expand")
+                y = net.conv(y, out, 1, act="none", name="project")
+                return net.combine(y, x) if residual else y
         return blocks.inverted_residual(
-            net, x, out, sizes(self.expand) * x.channels, sizes(self.kernel), stride, act=self.act,
+            net, x, out, hidden, kernel, stride, act=self.act,
             expand=self.expand != "1" or self.expand_always, squeezed=sizes(self.squeezed), se_act=self.act, se_gate="sigmoid",
-            residual=blocks.equal(stride, 1) and blocks.equal(out, x.channels), name=name,
+            residual=residual, name=name,
         )
 
 

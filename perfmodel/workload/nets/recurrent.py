@@ -32,11 +32,11 @@ class Recurrent:
     length: Value = quantity("count", default=1.0, doc="time steps of a pass")
     bidirectional: bool = flag(default=False, doc="a second set of layers runs backwards")
     projection: Value | None = quantity("count", default=None, doc="width of a projected state (LSTMP)")
-    biases: Value = quantity("count", positive=False, low=0, default=2.0,
+    biases: Value = quantity("1", positive=False, low=0, default=2.0,
                              doc="bias vectors per gate; PyTorch: 2")
-    vocabulary: Value = quantity("count", positive=False, low=0, default=0.0,
+    vocabulary: Value = quantity("1", positive=False, low=0, default=0.0,
                                  doc="rows of an embedding; 0: none")
-    outputs: Value = quantity("count", positive=False, low=0, default=0.0, doc="classes per step; 0: none")
+    outputs: Value = quantity("1", positive=False, low=0, default=0.0, doc="classes per step; 0: none")
     fusion: str = text(default="activation", choices=FUSIONS, doc="what runs as one kernel")
 
     def graph(self, step: Step, name: str = "recurrent") -> Graph:

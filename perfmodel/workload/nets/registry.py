@@ -24,6 +24,7 @@ from perfmodel.workload.nets import (
     tables,
     vit,
     yolo,
+    yolo_v6,
 )
 
 #: family name in a workload file -> dataclass with a method ``graph(step, name)``
@@ -53,6 +54,7 @@ NETS: dict[str, type[Any]] = {
     "nas_bench_201": nas.NasBench201,
     "fbnet": nas.FBNet,
     "yolo": yolo.Yolo,
+    "yolo_v6": yolo_v6.YoloV6,
     "ssd": ssd.Ssd,
     "retinanet": detection.RetinaNet,
     "two_stage": detection.TwoStage,

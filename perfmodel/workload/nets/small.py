@@ -112,7 +112,7 @@ class RandomWalk:
     particles: Value = quantity("count", doc="particles")
     dimensions: Value = quantity("count", default=2.0, doc="components that are kicked")
     components: Value = quantity("count", default=6.0, doc="32-bit numbers of a particle, read and written")
-    state: Value = quantity("count", positive=False, low=0, default=0.0, doc="generator state [B]")
+    state: Value = quantity("1", positive=False, low=0, default=0.0, doc="generator state [B]")
 
     def graph(self, step: Step, name: str = "walk") -> Graph:
         """Random numbers and the update of all particles in one kernel per step."""

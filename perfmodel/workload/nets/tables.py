@@ -73,7 +73,7 @@ class NeuralGraphics:
     first: tuple[Value, ...] = numbers("count", default=(64.0, 16.0), doc="widths of the first network")
     second: tuple[Value, ...] = numbers("count", default=(64.0, 64.0, 16.0),
                                         doc="widths of the second network")
-    view: Value = quantity("count", positive=False, low=0, default=16.0,
+    view: Value = quantity("1", positive=False, low=0, default=16.0,
                            doc="width of the encoded viewing direction that enters the second network")
     two: bool = flag(default=True, doc="a second network (colour) follows")
 

@@ -23,7 +23,7 @@ class ViT(Classifier):
     depth: Value = quantity("count", default=12.0, doc="layers")
     heads: Value = quantity("count", default=12.0, doc="attention heads")
     mlp: Value | None = quantity("count", default=None, doc="inner width; absent: four times the model width")
-    tokens: Value = quantity("count", positive=False, low=0, default=1.0, doc="class and distillation tokens")
+    tokens: Value = quantity("1", positive=False, low=0, default=1.0, doc="class and distillation tokens")
     patch_bias: bool = flag(default=True, doc="bias on the patch projection")
     pre_norm: bool = flag(default=False, doc="norm before the first layer (CLIP)")
     head: str = text(default="classes", choices=("classes", "projection", "none"),
@@ -65,7 +65,7 @@ class Mixer(Classifier):
     patch: Value = quantity("count", default=16.0, doc="rows and columns of a patch")
     hidden: Value = quantity("count", default=768.0, doc="model width")
     depth: Value = quantity("count", default=12.0, doc="layers")
-    token_mlp: Value = quantity("count", positive=False, low=0, default=384.0,
+    token_mlp: Value = quantity("1", positive=False, low=0, default=384.0,
                                 doc="inner width over tokens; 0: one product (ResMLP)")
     channel_mlp: Value = quantity("count", default=3072.0, doc="inner width over channels")
     affine: bool = flag(default=False, doc="affine scaling in place of norms (ResMLP)")

@@ -80,14 +80,16 @@ def cib(net: Net, x: Feature, out: Value, large: bool, name: str) -> Feature:
         return net.combine(y, x)
 
 
-def sppf(net: Net, x: Feature, out: Value, kernel: int = 5, act: str = SILU, name: str = "sppf") -> Feature:
+def sppf(
+    net: Net, x: Feature, out: Value, kernel: int = 5, *, act: str = SILU, norm: bool = True, name: str = "sppf"
+) -> Feature:
     """Spatial pyramid pooling: three poolings in a row, joined [1]."""
     with net.scope(name):
-        y = net.conv(x, int(x.channels) // 2, 1, act=act, name="conv1")
+        y = net.conv(x, int(x.channels) // 2, 1, act=act, norm=norm, name="conv1")
         parts = [y]
         for _ in range(3):
             parts.append(net.pool(parts[-1], kernel, 1))
-        return net.conv(net.concat(*parts), out, 1, act=act, name="conv2")
+        return net.conv(net.concat(*parts), out, 1, act=act, norm=norm, name="conv2")
 
 
 def scdown(net: Net, x: Feature, out: Value, name: str) -> Feature:
