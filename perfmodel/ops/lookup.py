@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perfmodel.algebra import Value, log2, minimum
+from perfmodel.algebra import Value, floor, log2, minimum
 from perfmodel.errors import ArgumentError
 from perfmodel.ops.core import Op, Tensor, Work
 from perfmodel.ops.registry import operator
@@ -42,7 +42,7 @@ def hash_grid(
     levels             grids, the l-th with ``coarsest growth^l`` cells per side
     entries, features  entries per level at most, and features per entry
 
-    Stored: ``min(entries, (cells + 1)^d)`` entries per level.  Reads a corner once however often it is used,
+    Stored: ``min(entries, (floor(cells) + 1)^d)`` entries per level.  Reads a corner once however often it is used,
     so at most the table; writes levels x features per point.  Lookup unit: one per corner and level.
     Vector: 7 operations per corner to hash and weigh, 2 per corner and feature to add.
     [1] Mueller et al., Instant Neural Graphics Primitives, arXiv:2201.05989.
@@ -53,7 +53,7 @@ def hash_grid(
     stored: Value = 0.0
     touched: Value = 0.0
     for level in range(levels):
-        kept = minimum(1.0 * entries, (coarsest * growth**level + 1.0) ** dimensions)
+        kept = minimum(1.0 * entries, (floor(coarsest * growth**level) + 1.0) ** dimensions)
         stored = stored + kept * features
         touched = touched + minimum(kept, points * corners) * features
     loops = {"p": points, "l": levels, "c": corners, "f": features, "t": touched, "d": dimensions}

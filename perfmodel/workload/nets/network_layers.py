@@ -271,7 +271,8 @@ class MBConv(Part):
                 return net.combine(y, x) if residual else y
         return blocks.inverted_residual(
             net, x, out, hidden, kernel, stride, act=self.act,
-            expand=self.expand != "1" or self.expand_always, squeezed=sizes(self.squeezed), se_act=self.act, se_gate="sigmoid",
+            expand=self.expand != "1" or self.expand_always, squeezed=sizes(self.squeezed),
+            se_act=self.act, se_gate="sigmoid",
             residual=residual, name=name,
         )
 

@@ -81,7 +81,8 @@ def cib(net: Net, x: Feature, out: Value, large: bool, name: str) -> Feature:
 
 
 def sppf(
-    net: Net, x: Feature, out: Value, kernel: int = 5, *, act: str = SILU, norm: bool = True, name: str = "sppf"
+    net: Net, x: Feature, out: Value, kernel: int = 5, *, act: str = SILU, norm: bool = True,
+    name: str = "sppf",
 ) -> Feature:
     """Spatial pyramid pooling: three poolings in a row, joined [1]."""
     with net.scope(name):

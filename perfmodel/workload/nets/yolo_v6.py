@@ -19,10 +19,10 @@ V6_SCALES = {
 
 @dataclass(frozen=True, kw_only=True)
 class YoloV6(Image):
-    """YOLOv6 N, T, S, M, L (release 2), and with a fourth level for 1280 pixels (release 4: N6, S6, M6, L6) [1].
+    """YOLOv6 N, T, S, M, L, and with a fourth level for 1280 pixels N6, S6, M6, L6 [1].
 
     Counted as deployed: the branches of a block are merged into one 3x3 convolution with a bias.
-    [1] Li et al., arXiv:2209.02976; three-level networks as in release 0.2, four-level ones as in release 0.4.
+    [1] Li et al., arXiv:2209.02976; three levels as in release 0.2, four levels as in release 0.4.
     """
 
     height: Value = quantity("count", default=640.0, doc="input rows")
@@ -105,7 +105,8 @@ class YoloV6(Image):
             parts = [self.conv(net, y, half, 1, name="conv4")]
             for _ in range(3):
                 parts.append(net.pool(parts[-1], 5, 1))
-            y = self.conv(net, self.conv(net, net.concat(*parts), half, 1, name="conv5"), half, 3, name="conv6")
+            y = self.conv(net, net.concat(*parts), half, 1, name="conv5")
+            y = self.conv(net, y, half, 3, name="conv6")
             return self.conv(net, net.concat(self.conv(net, x, half, 1, name="conv2"), y), x.channels, 1,
                              name="conv7")
 
