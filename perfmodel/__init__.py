@@ -27,6 +27,7 @@ _WHERE = {
     "inference": "perfmodel.scenario.inference",
     "forward": "perfmodel.scenario.forward",
     "training": "perfmodel.scenario.training",
+    "serving": "perfmodel.scenario.serve",
     "kernel": "perfmodel.scenario.kernel",
     "collective": "perfmodel.scenario.kernel",
     "list": "perfmodel.listing",

@@ -38,6 +38,9 @@ UNITS: Mapping[str, str] = MappingProxyType(
         "bytes": "B",
         "intensity": "FLOP/B",
         "request_rate": "1/s",
+        "goodput": "token/s",
+        "concurrency": "1",
+        "resident": "1",
         "inference_rate": "1/s",
         "step_time": "s",
         "cost_per_token": "USD/token",
@@ -95,8 +98,8 @@ class Result:
         if name in self.labels:
             texts = np.asarray(self.labels[name], dtype=object)
             codes = np.asarray(value, dtype=np.int64)
-            chosen = texts[codes]
-            return str(chosen) if codes.ndim == 0 else np.broadcast_to(chosen, self.shape)
+            chosen = np.asarray(texts[codes], dtype=object)
+            return np.broadcast_to(chosen, self.shape) if self.axes else str(chosen.reshape(())[()])
         if not self.axes:
             return float(np.asarray(value).reshape(()))
         return NamedArray(np.broadcast_to(value, self.shape), tuple(self.axes), self.axes)

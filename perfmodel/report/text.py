@@ -48,18 +48,25 @@ def title(result: Result) -> str:
     parts = []
     for name, value in result.inputs.items():
         if (
-            name in ("system", "workload", "attention", "logits", "reserve")
-            or value is None
+            name in ("system", "workload", "attention", "logits", "reserve", "corrected")
+            or any(value is nothing for nothing in (None, False))
+            or (isinstance(value, float) and value == float("inf"))
             or name in result.axes
         ):
             continue
         text = getattr(value, "name", value) if not isinstance(value, float) else f"{value:g}"
-        if (name, text) not in (("tp", "1"), ("pp", "1"), ("query", "1")):
+        if text != "1" or name in ("batch", "concurrency", "input", "output", "sequence"):
             parts.append(f"{name} {text}")
-    workload = getattr(result.inputs.get("workload"), "name", "")
-    where = f" on {result.system.name}" if result.system is not None else ""
+    workload, system = (
+        "" if name in result.axes else _name(result.inputs.get(name)) for name in ("workload", "system")
+    )
+    where = f" on {system}" if system else ""
     asked = f"{result.scenario} of {workload}" if workload else result.scenario
     return f"{asked}{where}" + (f": {', '.join(parts)}" if parts else "")
+
+
+def _name(value: Any) -> str:
+    return value if isinstance(value, str) else str(getattr(value, "name", ""))
 
 
 def headline_rows(result: Result) -> list[tuple[str, str, str]]:

@@ -31,7 +31,7 @@ class Scenario:
     """What a scenario computes.
 
     metrics  point -> metric arrays, among them ``reason``: an index into `reasons`, 0 where a point can be
-    phases   point -> costs of every op by phase
+    phases   point -> costs of every op by phase; None: the scenario is not made of ops
     more     metric -> function that computes it (and others) when it is asked for
     reasons  why a point cannot be; the first is empty
     labels   metric -> texts that its codes stand for
@@ -40,7 +40,7 @@ class Scenario:
 
     name: str
     metrics: PointFunction
-    phases: Callable[..., Mapping[str, Sequence[OpCost]]]
+    phases: Callable[..., Mapping[str, Sequence[OpCost]]] | None = None
     more: Mapping[str, PointFunction] = field(default_factory=dict)
     reasons: Sequence[str] = ("", TOO_LARGE)
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -81,8 +81,10 @@ class Scenario:
                 return self.solve(inputs, fixed, fidelity, runtime)
             return self.solve({**inputs, "system": derated(inputs["system"])}, fixed, fidelity, runtime)
 
+        by_phase = self.phases
+
         def phases(at: Mapping[str, float]) -> Mapping[str, Sequence[OpCost]]:
-            return self.phases(model=model, ndim=0, **pick(inputs, at), **fixed)
+            return {} if by_phase is None else by_phase(model=model, ndim=0, **pick(inputs, at), **fixed)
 
         def later(function: PointFunction) -> Callable[[], Mapping[str, Any]]:
             return lambda: run(function)
@@ -98,7 +100,7 @@ class Scenario:
             inputs["system"],
             more,
             band,
-            phases,
+            phases if by_phase is not None else None,
             labels,
         )
 

@@ -1,0 +1,64 @@
+"""pm.serving: closed loop, open loop, refusal."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import perfmodel as pm
+from perfmodel.errors import ArgumentError, InfeasibleError, UnknownNameError
+
+
+def test_one_request_alone_is_its_prefill_and_its_decode_steps() -> None:
+    """At fidelity roofline nothing is added: weights once per token, prompt FLOP over the peak."""
+    one = pm.serving("llama-3.1-8b", "h100-sxm5", concurrency=1, input=1024, output=64, fidelity="roofline")
+    active = pm.workload("llama-3.1-8b").active_parameters * 2 / 3.35e12
+    assert active < one.tpot < 1.05 * active
+    prompt = pm.workload("llama-3.1-8b").flops(1, 1024, 1024, logits="last") / 989e12
+    assert prompt < one.ttft < 1.6 * prompt
+    assert one.latency == pytest.approx(one.ttft + 63 * one.tpot)
+    assert one.throughput == pytest.approx(64 / one.latency)
+
+
+def test_more_requests_serve_more_and_wait_longer() -> None:
+    loads = [1, 2, 8, 32, 128]
+    result = pm.serving("llama-3.1-8b", "h100-sxm5", concurrency=loads, input=512, output=256)
+    assert np.all(np.diff(result.throughput) > 0)
+    assert np.all(np.diff(result.tpot) > 0)
+    assert result.fidelity == "calibrated"
+
+
+def test_rate_and_concurrency_are_two_views_of_one_state() -> None:
+    closed = pm.serving("llama-3.1-8b", "h100-sxm5", concurrency=24, input=512, output=256)
+    opened = pm.serving("llama-3.1-8b", "h100-sxm5", rate=closed.request_rate, input=512, output=256)
+    assert opened.concurrency == pytest.approx(24, rel=1e-3)
+    assert opened.tpot == pytest.approx(closed.tpot, rel=1e-3)
+
+
+def test_a_rate_beyond_the_capacity_is_masked_or_refused() -> None:
+    sweep = pm.serving("llama-3.1-8b", "h100-sxm5", rate=[1, 1e5], input=512, output=256)
+    assert np.isnan(sweep.ttft[1])
+    assert "rate" in sweep.reason[1]
+
+
+def test_objective() -> None:
+    result = pm.serving("llama-3.1-8b", "h100-sxm5", concurrency=[1, 512], input=512, output=256, tpot_limit=0.02)
+    assert result.goodput[0] == result.throughput[0]
+    assert result.goodput[1] == 0.0
+
+
+def test_faster_memory_is_never_slower() -> None:
+    node = pm.system("h100-sxm5").vary({"device.memory.hbm.bandwidth": [1e12, 2e12, 4e12, 8e12]})
+    result = pm.serving("llama-3.1-8b", node, concurrency=[1, 64], input=512, output=128)
+    assert np.all(np.diff(result.tpot, axis=1) < 0)
+
+
+def test_refusals() -> None:
+    with pytest.raises(ArgumentError, match="exactly one"):
+        pm.serving("llama-3.1-8b", "h100-sxm5")
+    with pytest.raises(ArgumentError, match="concurrency"):
+        pm.serving("llama-3.1-8b", "h100-sxm5", concurrency=0)
+    with pytest.raises(UnknownNameError, match="vllm"):
+        pm.serving("llama-3.1-8b", "h100-sxm5", concurrency=1, runtime="vlm")
+    with pytest.raises(InfeasibleError, match="GiB too much"):
+        pm.serving("llama-3.1-70b", "h100-sxm5", concurrency=1)
