@@ -81,7 +81,7 @@ def set_title(axes: Any, text: str) -> None:
     """Title on the left, wrapped to the width of the figure."""
     import textwrap
 
-    wide = int(axes.figure.get_size_inches()[0] * 11)
+    wide = int(axes.figure.get_size_inches()[0] * 11.8)
     axes.set_title("\n".join(textwrap.wrap(text, wide)), loc="left", fontsize=10)
 
 

@@ -107,20 +107,17 @@ def pareto(result: Result, x: str = "", y: str = "", **_: Any) -> Any:
     figure, axes = canvas.new(7.5, 4.8)
     dx, ux = canvas.scaled(list(left), result.unit(x))
     dy, uy = canvas.scaled(list(right), result.unit(y))
-    axes.scatter(
-        left / dx,
-        right / dy,
-        s=9,
-        color="#bbbbbb",
-        label=f"{np.isfinite(left).sum():,} feasible points",
-        rasterized=True,
-    )
+    for label, mine, colour in _kinds(result, np.isfinite(left) & np.isfinite(right)):
+        axes.scatter(
+            left[mine] / dx, right[mine] / dy, s=14, color=colour, label=label, rasterized=True, linewidths=0
+        )
     order = np.argsort(left[front.index])
     best = front.index[order]
     axes.plot(
         left[best] / dx,
         right[best] / dy,
-        color=canvas.COLOURS[1],
+        color="black",
+        markerfacecolor="none",
         marker="o",
         markersize=4,
         linewidth=1.4,
@@ -139,6 +136,19 @@ def pareto(result: Result, x: str = "", y: str = "", **_: Any) -> Any:
     axes.legend(frameon=False, fontsize=9, loc="best")
     canvas.set_title(axes, title(result))
     return figure
+
+
+def _kinds(result: Result, feasible: Any) -> list[tuple[str, Any, str]]:
+    """Feasible points by the first axis of names: label, mask, colour."""
+    names = [n for n, v in result.axes.items() if len(v) > 1 and isinstance(v[0], str)]
+    if not names:
+        return [(f"{feasible.sum():,} feasible points", feasible, "#bbbbbb")]
+    place = list(result.axes).index(names[0])
+    index = np.indices(result.shape)[place].reshape(-1)
+    return [
+        (str(value), feasible & (index == i), canvas.COLOURS[i % 8])
+        for i, value in enumerate(result.axes[names[0]])
+    ]
 
 
 def predicted(

@@ -45,7 +45,10 @@ def sweep(
     divisor, unit = canvas.scaled(list(values.reshape(-1)), label)
     figure, axes = canvas.new(7.5, 4.6)
     for i, row in enumerate(values):
-        _line(axes, result.axes[x], row / divisor, i, _line_name(result, lines, i))
+        if _texts(result.axes[x]):
+            _bars(axes, result.axes[x], row / divisor, i, len(values), _line_name(result, lines, i))
+        else:
+            _line(axes, result.axes[x], row / divisor, i, _line_name(result, lines, i))
     _scales(axes, result.axes[x], values, log, x)
     axes.set_xlabel(_axis_label(x, result.axes[x]))
     axes.set_ylabel(canvas.label(metric, unit))
@@ -138,9 +141,15 @@ def _line(axes: Any, places: Any, values: Any, number: int, name: str) -> None:
     }
     if len(places) > 40:
         style["marker"] = ""
-    axes.plot(
-        list(places) if _texts(places) else np.asarray(places, dtype=float), values, linewidth=1.6, **style
-    )
+    axes.plot(np.asarray(places, dtype=float), values, linewidth=1.6, **style)
+
+
+def _bars(axes: Any, places: Any, values: Any, number: int, groups: int, name: str) -> None:
+    """Bars of one group beside those of the others; a missing value leaves a gap."""
+    width = 0.8 / groups
+    where = np.arange(len(places)) - 0.4 + width * (number + 0.5)
+    axes.bar(where, values, width=0.92 * width, color=canvas.COLOURS[number % 8], label=name)
+    axes.set_xticks(np.arange(len(places)), list(places))
 
 
 def _line_name(result: Result, lines: str, number: int) -> str:
