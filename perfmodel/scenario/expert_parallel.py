@@ -8,8 +8,12 @@ References
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import comb
+
+import numpy as np
 
 from perfmodel.algebra import Value, maximum, minimum
+from perfmodel.errors import ArgumentError
 
 
 def exchange_time(
@@ -67,3 +71,22 @@ def dispatch_bandwidth(route: Route, network: Value, inside: Value) -> Value:
     network, inside  bandwidth per device between and inside nodes [B/s]
     """
     return route.copies / maximum(route.network / network, route.local / inside)
+
+
+def busiest(chosen: int, experts: int, groups: int) -> float:
+    """Expected number of chosen experts on the group of devices that holds most of them.
+
+    `chosen` different experts, uniform among `experts` that are spread evenly over `groups`; with n experts
+    per group ``P(max <= m) = [x^k] (sum_{j <= m} C(n, j) x^j)^g / C(E, k)``.
+    """
+    each = experts // groups
+    if each * groups != experts or not 1 <= chosen <= experts:
+        raise ArgumentError("experts, groups", f"{experts}, {groups}", "groups that divide the experts")
+    below, expected = 0.0, 0.0
+    for most in range(1, chosen + 1):
+        one = np.array([float(comb(each, j)) for j in range(most + 1)])
+        ways = np.polynomial.polynomial.polypow(one, groups)
+        share = float(ways[chosen]) / comb(experts, chosen) if len(ways) > chosen else 0.0
+        expected += most * (share - below)
+        below = share
+    return expected

@@ -226,11 +226,11 @@ def _value(name: str) -> float:
 
 
 def _in_order(row: Published) -> bool:
-    """The row lies on the right side of every other predicted row of its group with another value."""
+    """The row lies on the right side of every other row of its group that is gated by order."""
     others = [published()[n] for n in case_names() if published()[n].group == row.group]
     return all(
         (_value(row.case) - _value(other.case)) * (row.value - other.value) >= 0.0
-        for other in others if other.unit == row.unit and other.gate != "report"
+        for other in others if other.unit == row.unit and other.gate == "ordering"
     )
 
 
