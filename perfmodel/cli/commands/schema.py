@@ -3,7 +3,7 @@
   perfmodel schema device          print one
   perfmodel schema --check         are the committed files current?
   perfmodel schema --write         write them again
-The first line of a description names its schema:  # yaml-language-server: $schema=.../device.schema.json
+The first line of a description names its schema:  # yaml-language-server: $schema=../perfmodel/schema/device.json
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def schema(kind: str) -> dict[str, Any]:
 
 def path_of(kind: str) -> Path:
     """Committed file."""
-    return Path(__file__).parent.parent.parent / "schema" / f"{kind}.schema.json"
+    return Path(__file__).parent.parent.parent / "schema" / f"{kind}.json"
 
 
 def _committed(kind: str) -> str:
