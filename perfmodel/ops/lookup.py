@@ -42,8 +42,8 @@ def hash_grid(
     levels             grids, the l-th with ``coarsest growth^l`` cells per side
     entries, features  entries per level at most, and features per entry
 
-    Stored: ``min(entries, (floor(cells) + 1)^d)`` entries per level.  Reads a corner once however often it is used,
-    so at most the table; writes levels x features per point.  Lookup unit: one per corner and level.
+    Stored: ``min(entries, (floor(cells) + 1)^d)`` entries per level.  Reads a corner once however often it is
+    used, so at most the table; writes levels x features per point.  Lookup unit: one per corner and level.
     Vector: 7 operations per corner to hash and weigh, 2 per corner and feature to add.
     [1] Mueller et al., Instant Neural Graphics Primitives, arXiv:2201.05989.
     """

@@ -49,7 +49,7 @@ def check(text: str) -> frozenset[str]:
         elif isinstance(node, ast.Constant):
             if isinstance(node.value, bool) or not isinstance(node.value, (int, float)):
                 raise ArgumentError("expression", text, "numbers and names")
-        elif not isinstance(node, (ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop, ast.Load)):
+        elif not isinstance(node, (ast.BinOp, ast.UnaryOp, ast.UAdd, ast.USub, ast.Load, *_BINARY)):
             raise ArgumentError("expression", text, "arithmetic with + - * / // % ** and names")
     return frozenset(names) - set(FUNCTIONS)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from perfmodel.algebra import Value
 from perfmodel.workload.nets.builder import Feature, Net
 from perfmodel.workload.nets.image import some
@@ -125,8 +127,5 @@ def residual_block(
 
 
 def equal(a: Value, b: Value) -> bool:
-    """True for two plain numbers that are the same; arrays count as different."""
-    try:
-        return bool(float(a) == float(b))
-    except TypeError:
-        return False
+    """True if two sizes are the same everywhere: numbers, arrays, or symbols in the same form."""
+    return bool(np.all(np.asarray(a) == np.asarray(b)))

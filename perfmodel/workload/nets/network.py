@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 
+import numpy as np
+
 from perfmodel.algebra import Value
 from perfmodel.errors import ArgumentError, GraphError, PerfmodelError, did_you_mean
 from perfmodel.spec import FrozenMap, block, many, quantity, table, text
@@ -172,7 +174,7 @@ class _Builder:
             return first
         with self.net.scope(f"{label}.rest", times - 1):
             again = self.once(layer, layer.kind, (first,), names, path, first=False)
-        if not all(equal(a, b) for a, b in zip(_shape(first), _shape(again), strict=True)) and _plain(first):
+        if not all(equal(a, b) for a, b in zip(_shape(first), _shape(again), strict=True)):
             raise LayerError(path, f"layer {label!r} is repeated but does not give back the shape it takes")
         return first.__class__(*_shape(again), again.producers)
 
@@ -211,17 +213,13 @@ def _shape(x: Feature) -> tuple[Value, Value, Value]:
     return x.channels, x.height, x.width
 
 
-def _plain(x: Feature) -> bool:
-    return all(equal(value, value) for value in _shape(x))
-
-
 def _refuse_unequal(found: list[Feature], label: str, path: str) -> None:
     for other in found[1:]:
         pairs = zip(_shape(found[0]), _shape(other), strict=True)
-        if _plain(found[0]) and _plain(other) and not all(equal(a, b) for a, b in pairs):
+        if not all(equal(a, b) for a, b in pairs):
             shapes = f"{_text(found[0])} and {_text(other)}"
             raise LayerError(f"{path}.inputs", f"layer {label!r} combines the shapes {shapes}")
 
 
 def _text(x: Feature) -> str:
-    return " x ".join(f"{float(value):g}" for value in _shape(x))
+    return " x ".join(f"{value:g}" if np.ndim(value) == 0 else str(value) for value in _shape(x))

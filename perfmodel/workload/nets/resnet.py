@@ -9,7 +9,7 @@ from functools import partial
 from perfmodel.algebra import Value
 from perfmodel.errors import ArgumentError
 from perfmodel.spec import flag, numbers, quantity, text
-from perfmodel.workload.nets.blocks import squeeze_excite, stage
+from perfmodel.workload.nets.blocks import equal, squeeze_excite, stage
 from perfmodel.workload.nets.builder import Feature, Net
 from perfmodel.workload.nets.image import Classifier, divisible
 
@@ -95,13 +95,9 @@ class ResNet(Classifier):
 
 def shortcut(net: Net, x: Feature, out: Value, stride: int) -> Feature:
     """The input itself, or its 1x1 projection where the shape changes."""
-    if stride == 1 and _same(x.channels, out):
+    if stride == 1 and equal(x.channels, out):
         return x
     return net.conv(x, out, 1, stride, act="none", name="shortcut")
-
-
-def _same(a: Value, b: Value) -> bool:
-    return bool(isinstance(a, (int, float)) and isinstance(b, (int, float)) and a == b)
 
 
 @dataclass(frozen=True, kw_only=True)
