@@ -6,22 +6,27 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from perfmodel import ops
 from perfmodel.algebra import is_symbolic
 from perfmodel.arguments import choice, number, whole
 from perfmodel.axes import Axis
 from perfmodel.errors import ArgumentError, UnknownNameError, nearest
-from perfmodel.ops import (  # noqa: F401  (each module registers its operators)
-    attention as _attention,
-)
 from perfmodel.ops.core import Op
 from perfmodel.ops.deferred import Deferred, op_or_deferred
 from perfmodel.ops.registry import OPERATORS
+
+# each module registers its operators when it is imported
+for _module in pkgutil.iter_modules(ops.__path__):
+    if _module.name != __name__.rpartition(".")[2]:
+        importlib.import_module(f"{ops.__name__}.{_module.name}")
 
 #: Sizes that may be fractions: means and expectations.
 REAL = {
