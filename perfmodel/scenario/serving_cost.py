@@ -260,6 +260,11 @@ class StepCost:
         dense = c.dense * self.numbers.dense_bytes + (c.head + c.embedding) * WIDE
         return dense + experts * self.numbers.expert_bytes
 
+    def request_cache(self, tokens: Value) -> Value:
+        """Cache and state that a request of `tokens` cached tokens keeps on one device [B]."""
+        per_token = self.counts.stored_cache * self.numbers.cache_bytes / self.context
+        return per_token * tokens + STATE_BYTES * self.counts.state / 2.0
+
     def slots(self, tokens: Value) -> Value:
         """Requests of `tokens` cached tokens that the memory of the instance holds.
 

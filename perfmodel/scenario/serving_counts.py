@@ -69,15 +69,15 @@ def step_counts(workload: Workload, *, context: Value, prompt: Value, tp: Value 
     whole = workload.graph(batch=1.0, query=1.0, context=1.0, logits="last")
     grouped = [op for op in whole.ops if op.family == "grouped_matmul"]
     linear = [op for op in one.ops if _is_linear(op)]
-    mixing = [op for op in one.ops if _is_mixing(op)]
+    mixing = [op for op in one.ops if is_mixing(op)]
     rest = [op for op in one.ops if _is_plain(op)]
     reduces = [op for op in one.ops if op.exchange is not None and _is_reduce(op)]
     moe_layers = total(op.count for op in grouped if _base(op) == "expert_down")
     first = grouped[0] if grouped else None
     hidden = _hidden(whole)
     return StepCounts(
-        dense=total(op.count * op.elements(kind="weight") for op in linear if not _is_head(op)),
-        head=total(op.count * op.elements(kind="weight") for op in linear if _is_head(op)),
+        dense=total(op.count * op.elements(kind="weight") for op in linear if not is_head(op)),
+        head=total(op.count * op.elements(kind="weight") for op in linear if is_head(op)),
         expert=total(op.count * op.loops["n"] * op.loops["k"] for op in grouped),
         experts=_stored_experts(first) if first is not None else 1.0,
         top_k=first.loops["e"] * first.loops["m"] if first is not None else 0.0,
@@ -88,7 +88,7 @@ def step_counts(workload: Workload, *, context: Value, prompt: Value, tp: Value 
         state=total(op.count * op.elements(kind="state") for op in mixing),
         chain=total(op.count * op.loops["t"] for op in mixing if "t" in op.loops),
         decode_mixing=total(op.flops for op in mixing),
-        prompt_mixing=total(op.flops for op in prefill.ops if _is_mixing(op)),
+        prompt_mixing=total(op.flops for op in prefill.ops if is_mixing(op)),
         traffic=total(op.count * op.elements(kind="activation") for op in rest if _outside_experts(op)),
         expert_traffic=total(
             op.count * op.elements(kind="activation") for op in whole.ops
@@ -117,11 +117,18 @@ def _is_linear(op: Op) -> bool:
     return op.family == "matmul" and any(t.kind == "weight" for t in op.tensors)
 
 
-def _is_head(op: Op) -> bool:
+def is_head(op: Op) -> bool:
+    """The projection to the vocabulary."""
     return op.name == "head"
 
 
-def _is_mixing(op: Op) -> bool:
+def is_tail(op: Op) -> bool:
+    """What runs on the last position of a sequence only."""
+    return _base(op).startswith(("final_norm", "embedding_out", "head"))
+
+
+def is_mixing(op: Op) -> bool:
+    """Attention, scans and what belongs to them: work that depends on the context or keeps a state."""
     if _is_linear(op) or op.family in ("grouped_matmul", "embedding") or op.exchange is not None:
         return False
     stateful = any(t.kind in ("kv", "state") for t in op.tensors)
@@ -130,7 +137,7 @@ def _is_mixing(op: Op) -> bool:
 
 def _is_plain(op: Op) -> bool:
     other = op.exchange is not None or op.family in ("grouped_matmul", "embedding")
-    return not (_is_linear(op) or _is_mixing(op) or other)
+    return not (_is_linear(op) or is_mixing(op) or other)
 
 
 def _base(op: Op) -> str:

@@ -96,6 +96,7 @@ def _report(
     for column in leave:
         unseen = left_out(data, data.labels(column), fitter, base)
         report[f"unseen_{column}"] = _scores(unseen, data)
+        report.setdefault("interval", _interval(unseen, data))
     main = "tpot" if "tpot" in seen else "latency"
     real = measured(data)[main]
     report["runtimes"] = {
@@ -114,6 +115,16 @@ def _scores(guess: Mapping[str, np.ndarray], data: Points) -> dict[str, Any]:
             if mask.any():
                 scores[f"{metric}_{label}"] = _round(errors(values[mask], real[metric][mask]))
     return scores
+
+
+def _interval(guess: Mapping[str, np.ndarray], data: Points) -> dict[str, list[float]]:
+    """10 % and 90 % quantile of measured over predicted on what the fit had not seen."""
+    found = {}
+    for metric, real in measured(data).items():
+        counted = unqueued(data) if metric == "ttft" else np.ones(len(data), dtype=bool)
+        ratio = (real / guess[metric])[counted]
+        found[metric] = [round(float(q), 3) for q in np.quantile(ratio, (0.1, 0.9))]
+    return found
 
 
 def _round(statistics: Mapping[str, Any]) -> dict[str, Any]:

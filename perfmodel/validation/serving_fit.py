@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from perfmodel.scenario.corrections import Corrections
-from perfmodel.scenario.runtime import Runtime
+from perfmodel.scenario.corrections import Corrections, calibration, corrections
+from perfmodel.scenario.runtime import Runtime, profiles
 from perfmodel.validation.serving_data import Points
 from perfmodel.validation.serving_predict import Profiles, predict
 
@@ -51,6 +51,15 @@ class Fit:
     def predict(self, points: Points) -> dict[str, np.ndarray]:
         """Predicted metrics of points."""
         return predict(points, self.profiles, self.fix, self.accepted)
+
+
+def shipped(name: str, fidelity: str = "calibrated") -> Fit:
+    """Shipped corrections and profiles, or none of either for ``roofline``."""
+    if fidelity == "roofline":
+        bare = {key: Runtime(memory_fraction=p.memory_fraction) for key, p in profiles().items()}
+        return Fit(corrections("ideal"), bare)
+    accepted = float(((calibration().fit or {}).get(name) or {}).get("accepted", 2.1))
+    return Fit(corrections(name), profiles(), accepted)
 
 
 def measured(points: Points) -> dict[str, np.ndarray]:

@@ -10,12 +10,10 @@ import numpy as np
 
 from perfmodel.errors import ArgumentError
 from perfmodel.explore.score_kernels import errors
-from perfmodel.scenario.corrections import calibration, corrections
-from perfmodel.scenario.runtime import Runtime, profiles
 from perfmodel.scenario.serving_power import board_power, energy_per_token, utilisation
 from perfmodel.validation.names import config_folders
 from perfmodel.validation.serving_data import Points, points, read_rows, table_kind
-from perfmodel.validation.serving_fit import Fit, measured, unqueued
+from perfmodel.validation.serving_fit import Fit, measured, shipped, unqueued
 from perfmodel.validation.serving_predict import equipped
 
 #: columns that make the groups of each kind of table
@@ -44,22 +42,13 @@ def score_serving(path: str | PathLike[str], fidelity: str = "calibrated") -> di
     kind = table_kind(rows[0]) if rows else ""
     if not kind:
         raise ArgumentError("data", str(path), "a table of serving points or of batches")
-    fit = shipped_fit("serving" if kind == "serving" else "batch", fidelity)
+    fit = shipped("serving" if kind == "serving" else "batch", fidelity)
     parts, skipped = points(rows, fit.fix, config_folders(path))
     found = [(part, predictions(part, fit, kind == "power")) for part in parts]
     return {
         "kind": kind, "fidelity": fidelity, "summary": _summary(found),
         "groups": [g for part, pair in found for g in _groups(part, pair)], "skipped": skipped,
     }
-
-
-def shipped_fit(name: str, fidelity: str = "calibrated") -> Fit:
-    """Shipped corrections and profiles, or none of either for ``roofline``."""
-    if fidelity == "roofline":
-        bare = {key: Runtime(memory_fraction=p.memory_fraction) for key, p in profiles().items()}
-        return Fit(corrections("ideal"), bare)
-    accepted = float(((calibration().fit or {}).get(name) or {}).get("accepted", 2.1))
-    return Fit(corrections(name), profiles(), accepted)
 
 
 Pair = Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]

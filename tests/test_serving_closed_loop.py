@@ -1,0 +1,313 @@
+"""Closed-loop serving: queueing on constant steps counted by hand, the step cost, profiles and scores."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import perfmodel as pm
+from perfmodel.engine.fidelity import cost_model
+from perfmodel.errors import ArgumentError, InfeasibleError, UnknownNameError
+from perfmodel.formats import precision
+from perfmodel.scenario import corrections as corrections_module
+from perfmodel.scenario.corrections import IDEAL as NO_CORRECTION
+from perfmodel.scenario.corrections import corrections
+from perfmodel.scenario.runtime import IDEAL, runtime, runtimes
+from perfmodel.scenario.serving import (
+    FirstToken,
+    cache_slots,
+    closed_loop,
+    disaggregated,
+    static_batch,
+    waves,
+)
+from perfmodel.scenario.serving_cost import Hardware, Layout, Numbers, StepCost
+from perfmodel.scenario.serving_counts import step_counts
+from perfmodel.scenario.serving_engine import engine_step
+from perfmodel.scenario.serving_power import board_power, energy_per_token
+from perfmodel.validation.names import candidates, hardware_name
+from perfmodel.validation.serving_data import points, read_rows, table_kind
+from perfmodel.validation.serving_fit import fit_batch, left_out, shipped
+from perfmodel.validation.serving_score import score_serving
+
+DECODE, TOKEN = 0.010, 1e-5
+
+
+def constant(decode, prefill):
+    """A step of 10 ms and 10 us per prompt token."""
+    return DECODE + TOKEN * prefill + 0.0 * decode
+
+
+def test_one_request_meets_only_itself():
+    r = closed_loop(constant, 1.0, 1000.0, 101.0)
+    assert r.ttft == pytest.approx(0.010 + 1000 * 1e-5)  # its prefill step
+    assert r.tpot == pytest.approx(0.010)  # a decode step without prompts
+    # 101 tokens in 20 ms and 100 steps of 10 ms
+    assert r.throughput == pytest.approx(101 / (0.020 + 100 * 0.010))
+    assert (r.resident, r.running) == (1.0, 1.0)
+
+
+def test_long_prompt_goes_in_pieces():
+    r = closed_loop(constant, 1.0, 10_000.0, 101.0, chunk=4096.0)
+    assert r.ttft == pytest.approx(3 * 0.010 + 10_000 * 1e-5)  # ceil(10000/4096) = 3 steps
+
+
+def test_prompts_of_the_others_slow_the_decode_steps():
+    """In S steps 7 others bring 7 x 100 prompt tokens: t = 10 ms + 7 x 100/S x 10 us, S = 100 + ttft/t."""
+    r = closed_loop(constant, 8.0, 100.0, 101.0)
+    stay = 100 + r.ttft / r.step
+    assert r.step == pytest.approx(0.010 + 7 * 100 / stay * 1e-5, rel=1e-3)
+    assert r.ttft == pytest.approx(0.010 + 100 * 1e-5)
+    assert r.running == pytest.approx(1 + 7 * 100 / stay, rel=1e-3)
+
+
+def test_requests_beyond_memory_wait():
+    free = closed_loop(constant, 4.0, 100.0, 101.0)
+    full = closed_loop(constant, 10.0, 100.0, 101.0, slots=4.0)
+    assert full.tpot == pytest.approx(free.tpot)
+    rate = free.throughput / 101.0
+    assert full.ttft == pytest.approx(free.ttft + 6 / rate)  # 6 requests leave one after the other
+
+
+def test_overheads_of_the_first_token():
+    r = closed_loop(constant, 1.0, 1000.0, 101.0, first=FirstToken(0.05, 2.0, 0.5))
+    assert r.ttft == pytest.approx(0.05 + 2 * 0.010 + 0.020)  # nobody else: no burst
+
+
+def test_speculation_divides_the_steps():
+    r = closed_loop(constant, 1.0, 1000.0, 101.0, accepted=2.0, drafted=3.0)
+    assert r.tpot == pytest.approx(0.010 / 2)
+
+
+def test_saturated_prefill_limits_the_rate():
+    """A chunk of 512 tokens per step and prompts of 4096: at least 8 steps per request, whatever the rest."""
+    r = closed_loop(constant, 64.0, 4096.0, 2.0, chunk=512.0)
+    steps_per_request = (r.ttft + r.tpot) / r.step / 64.0
+    assert steps_per_request >= 8.0 - 1e-6
+
+
+def test_disaggregated_decode_carries_no_prompts():
+    r = disaggregated(constant, constant, 8.0, 1000.0, 101.0, prefill_workers=4.0, decode_workers=2.0)
+    assert r.tpot == pytest.approx(0.010)
+    assert r.ttft >= 0.020
+    alone = disaggregated(constant, constant, 1.0, 1000.0, 101.0)
+    assert alone.ttft == pytest.approx(0.020, rel=0.01)
+
+
+def test_disaggregated_prefill_can_saturate():
+    """One prefill worker of 20 ms per prompt serves 50 requests/s, however many wait."""
+    r = disaggregated(constant, constant, 200.0, 1000.0, 11.0, decode_workers=20.0)
+    assert r.throughput / 11.0 == pytest.approx(50.0, rel=0.05)
+
+
+def test_batch_in_waves():
+    assert waves(10.0, 4.0) == 3.0  # 4 + 4 + 2
+    assert waves(10.0, 4.0, 0.0) == 2.5
+    assert waves(3.0, 4.0) == 1.0
+    total = static_batch(constant, constant, 8.0, 100.0, 11.0, slots=4.0)
+    assert total == pytest.approx(2 * (0.010 + 4 * 100 * 1e-5 + 10 * 0.010))
+
+
+def test_slots_are_the_room_over_one_request():
+    # (0.9 x 80 - 16 - 2) GB / (0.1 MB x 1024 tokens + 0) = 54e9/102.4e6
+    assert cache_slots(80e9, 16e9, 1e5, 1000.0, reserve=2e9, block=16.0) == pytest.approx(54e9 / (1e5 * 1008))
+    assert cache_slots(10e9, 16e9, 1e5, 1000.0) == 1.0
+
+
+@given(st.integers(1, 512), st.integers(1, 8192), st.integers(2, 2048))
+def test_more_requests_are_never_faster_for_one(concurrency, prompt, answer):
+    few = closed_loop(constant, float(concurrency), float(prompt), float(answer))
+    more = closed_loop(constant, concurrency + 16.0, float(prompt), float(answer))
+    assert more.tpot >= few.tpot * (1 - 1e-2)
+    assert few.tpot >= DECODE - 1e-12
+    assert more.throughput >= few.throughput * 0.98
+
+
+def test_arrays_equal_scalars():
+    loads = np.array([1.0, 7.0, 300.0])
+    together = closed_loop(constant, loads, 1000.0, 200.0)
+    for i, load in enumerate(loads):
+        alone = closed_loop(constant, float(load), 1000.0, 200.0)
+        assert together.ttft[i] == pytest.approx(alone.ttft)
+        assert together.tpot[i] == pytest.approx(alone.tpot)
+
+
+# --- counts and cost -------------------------------------------------------------------------------------
+
+
+def test_counts_of_a_dense_model():
+    counts = step_counts(pm.workload("llama-3.1-8b"), context=1000.0, prompt=1024.0)
+    # 32 layers of q, k, v, o and three products of the feed-forward part
+    per_layer = 4096 * (4096 + 2 * 1024) + 4096 * 4096 + 3 * 4096 * 14336
+    assert counts.dense == pytest.approx(32 * per_layer)
+    assert counts.head == 128256 * 4096
+    assert counts.cache == 32 * 2 * 8 * 128 * 1000  # layers, k and v, heads, width, tokens
+    assert counts.chain == 32 * 1000
+    assert counts.decode_mixing == 32 * 4 * 32 * 128 * 1000
+    assert counts.moe_layers == 0.0
+
+
+def test_two_devices_halve_weights_and_reduce_twice_per_layer():
+    one = step_counts(pm.workload("llama-3.1-8b"), context=1000.0, prompt=1024.0)
+    two = step_counts(pm.workload("llama-3.1-8b"), context=1000.0, prompt=1024.0, tp=2.0)
+    assert two.dense == pytest.approx(one.dense / 2)
+    assert two.reductions == 64.0
+    assert two.reduced == 64 * 4096
+
+
+def cost(tp=1.0, fix=NO_CORRECTION, engine=IDEAL, **changes):
+    hardware = replace(Hardware.of(pm.system("h100-sxm5", 8)), **changes)
+    counts = step_counts(pm.workload("llama-3.1-8b"), context=1024.0, prompt=1024.0, tp=tp)
+    return StepCost(counts, hardware, Layout(tp), Numbers.of(hardware, fix, "bf16"), engine, fix, 1024.0, 1024.0)
+
+
+def test_decode_step_is_the_weights_over_the_bandwidth():
+    c = cost()
+    parts = c.parts(1.0, 0.0)
+    weights = 2 * (c.counts.dense + c.counts.head)
+    assert parts["dense"] + parts["head"] == pytest.approx(weights / 3.35e12, rel=1e-3)
+    assert parts["attention"] == pytest.approx(2 * c.counts.cache / 3.35e12, rel=1e-3)
+    assert parts["host"] == parts["kernels"] == parts["collectives"] == 0.0
+
+
+def test_more_of_anything_is_never_slower():
+    base = cost(tp=2.0, fix=corrections(), engine=runtime("vllm"))
+    for change in ({"bandwidth": 6.7e12}, {"link": 9e11}, {"latency": 0.0}):
+        better = cost(tp=2.0, fix=corrections(), engine=runtime("vllm"), **change)
+        for decode, prefill in ((1.0, 0.0), (64.0, 512.0), (0.0, 8192.0)):
+            assert better(decode, prefill) <= base(decode, prefill)
+
+
+@given(st.floats(0.0, 512.0), st.floats(0.0, 8192.0))
+def test_step_grows_with_its_tokens(decode, prefill):
+    c = cost(fix=corrections(), engine=runtime("sglang"))
+    here = c(decode, prefill)
+    assert c(decode + 1.0, prefill) >= here
+    assert c(decode, prefill + 16.0) >= here
+    assert all(part >= 0.0 for part in c.parts(decode, prefill).values())
+
+
+def test_one_request_equals_inference():
+    node, model = pm.system("h100-sxm5", 8), pm.workload("llama-3.1-8b")
+    step = engine_step(model, node, precision("bf16"), cost_model("roofline"), prompt=1024.0,
+                       context=1024.0 + 0.5 * 257, tp=2.0)
+    served = closed_loop(step, 1.0, 1024.0, 257.0)
+    alone = pm.inference(model, node, batch=1, input=1024, output=257, tp=2)
+    assert served.ttft == pytest.approx(alone.ttft, rel=1e-6)
+    assert served.tpot == pytest.approx(alone.tpot, rel=1e-3)  # the mean context, not a mean over contexts
+
+
+def test_mixed_step_reads_the_weights_once():
+    step = engine_step(pm.workload("llama-3.1-8b"), pm.system("h100-sxm5"), precision("bf16"),
+                       cost_model("roofline"), prompt=64.0, context=512.0)
+    assert step(8.0, 64.0) < step(8.0, 0.0) + step(0.0, 64.0)
+    assert step(8.0, 64.0) > step(8.0, 0.0)
+
+
+def test_serving_sweeps_and_refuses():
+    node = pm.system("h100-sxm5", 8)
+    r = pm.serving("llama-3.1-70b", node, concurrency=[1, 16], tp=[1, 4], output=1024)
+    assert r.tpot.shape == (2, 2)
+    assert np.all(np.isnan(r.tpot[:, 0])) and np.all(r.tpot[:, 1] > 0)
+    with pytest.raises(InfeasibleError, match="GiB"):
+        pm.serving("llama-3.1-70b", node, concurrency=1)
+    with pytest.raises(ArgumentError):
+        pm.serving("llama-3.1-70b", node, concurrency=0, tp=4)
+
+
+def test_profiles():
+    assert {"ideal", "vllm", "sglang", "tensorrt-llm"} <= set(runtimes())
+    for name in runtimes():
+        assert name == "ideal" or runtime(name).source
+    with pytest.raises(UnknownNameError, match="vllm"):
+        runtime("vlm")
+    with pytest.raises(UnknownNameError):
+        corrections("serve")
+
+
+def test_calibration_states_its_errors():
+    fit = corrections_module.calibration().fit
+    for name in ("serving", "batch", "power"):
+        assert fit[name]["rows"] > 0 and fit[name]["data"] and fit[name]["date"]
+    assert fit["serving"]["unseen_model"]["tpot_mixture"]["mape"] < 18.0
+    assert fit["batch"]["unseen_device"]["latency_dense"]["mape"] < 12.0
+
+
+def test_board_power():
+    assert board_power(700.0, 0.5, 0.1, (0.2, 0.5, 1.0)) == pytest.approx(700 * (0.2 + 0.25 + 0.1))
+    assert board_power(700.0, 1.0, 1.0, (0.2, 0.5, 1.0)) == 700.0
+    assert energy_per_token(400.0, 2.0, 1000.0) == pytest.approx(0.8)
+
+
+# --- tables ----------------------------------------------------------------------------------------------
+
+
+def test_names_of_tables():
+    assert hardware_name("b200_sxm") == "b200-sxm"
+    assert hardware_name("Nvidia H100 GPU") == "h100-sxm5"
+    assert "llama-3.1-8b" in candidates("nvidia/Llama-3.1-8B-Instruct-FP8")
+    assert "deepseek-v3" in candidates("deepseek-ai/DeepSeek-R1")
+    with pytest.raises(UnknownNameError):
+        hardware_name("abacus")
+
+
+def test_tables_are_recognised():
+    assert table_kind(["m", "n", "k"]) == ""
+
+
+SERVING_ROW = (
+    "model,model_path,system,backend,backend_version,mode,precision,gemm_dtype,moe_dtype,isl_tokens,osl_tokens,"
+    "source_concurrency,tp,attention_dp,moe_tp,moe_ep,ttft_ms,tpot_ms,measured_date\n"
+    "llama-3.1-8b,meta-llama/Llama-3.1-8B,h100_sxm,vllm,1,agg,,,,1024,512,8,1,1,1,1,100,8,\n"
+    "llama-3.1-8b,meta-llama/Llama-3.1-8B,h100_sxm,vllm,1,agg,,,,1024,512,32,2,1,1,1,140,9,\n"
+    "llama-3.1-8b,meta-llama/Llama-3.1-8B,nothing,vllm,1,agg,,,,1024,512,32,2,1,1,1,140,9,\n"
+)
+
+
+def test_score_of_an_own_table(tmp_path):
+    file = tmp_path / "own.csv"
+    file.write_text(SERVING_ROW)
+    r = score_serving(file)
+    assert r["summary"]["tpot"]["n"] == 2
+    assert sum(r["skipped"].values()) == 1
+    assert r["groups"][0]["system"] == "h100_sxm"
+    bound = score_serving(file, "roofline")
+    assert bound["summary"]["tpot"]["bias"] < 0.0  # no engine beats the bounds
+    file.write_text("a,b\n1,2\n")
+    with pytest.raises(ArgumentError):
+        score_serving(file)
+
+
+def test_shared_serving_scores(shared):
+    r = score_serving(shared / "data" / "aiconfigurator" / "serving.csv.gz")
+    assert r["summary"]["tpot_dense"]["mape"] < 12.0
+    assert r["summary"]["tpot_mixture"]["mape"] < 18.0
+    assert r["summary"]["tpot"]["spearman"] > 0.93
+
+
+def test_shared_batch_scores(shared):
+    r = score_serving(shared / "data" / "llm_inference_bench" / "end_to_end.csv")
+    for framework, limit in (("TensorRT-LLM", 8.0), ("vLLM", 12.0)):
+        chosen = [g["latency"] for g in r["groups"]
+                  if g["framework"] == framework and g["device"].startswith("Nvidia")]
+        mean = sum(e["n"] * e["mape"] for e in chosen) / sum(e["n"] for e in chosen)
+        assert mean < limit
+    power = score_serving(shared / "data" / "llm_inference_bench" / "power.csv")
+    assert power["summary"]["power"]["mape"] < 20.0
+    assert power["summary"]["energy_per_token"]["mape"] < 20.0
+
+
+def test_shared_fit_predicts_a_device_it_has_not_seen(shared):
+    path = shared / "data" / "llm_inference_bench" / "end_to_end.csv"
+    rows = [r for r in read_rows(path) if r["framework"] == "vLLM" and r["device"].startswith("Nvidia")
+            and r["model_path"].endswith(("Llama-2-7b-hf", "Meta-Llama-3-8B"))]
+    base = shipped("batch")
+    data = points(rows, base.fix)[0][0]
+    guess = left_out(data, data.labels("device"), fit_batch, base)["latency"]
+    error = np.abs(guess / data.column("latency_s") - 1.0)
+    assert math.isfinite(error.mean()) and error.mean() < 0.12
