@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any
 
 from perfmodel.algebra import Value
 from perfmodel.ops.core import Exchange, Op, Split, Tensor
 from perfmodel.workload.graph import Graph
+from perfmodel.workload.rewriting import Transform
 
-Transform: TypeAlias = Callable[[Graph], Graph]
+#: further transforms, by module
+_ELSEWHERE = {
+    **dict.fromkeys(
+        ("quantise", "sparsify", "prune", "adapt", "trainable", "compress_cache", "rematerialise"),
+        "perfmodel.workload.compression",
+    ),
+    **dict.fromkeys(
+        ("expert_parallel", "sequence_parallel", "context_parallel", "merge_batches"),
+        "perfmodel.workload.partition",
+    ),
+    **dict.fromkeys(
+        ("fuse", "recompute", "speculative", "iterate", "chunk"), "perfmodel.workload.repetition"
+    ),
+}
+
+__all__ = ["Transform", "collective_after", "divide", "pipeline_parallel", "tensor_parallel"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ELSEWHERE:
+        from importlib import import_module
+
+        return getattr(import_module(_ELSEWHERE[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_ELSEWHERE})
 
 
 def tensor_parallel(members: Value) -> Transform:

@@ -13,8 +13,8 @@ from perfmodel.errors import ArgumentError
 from perfmodel.formats import Precision, precision
 from perfmodel.spec import replace_path
 from perfmodel.workload.graph import Graph
+from perfmodel.workload.rewriting import StepTransform, Transform
 from perfmodel.workload.step import Step
-from perfmodel.workload.transforms import Transform
 
 PLACE = "workloads"
 
@@ -39,7 +39,11 @@ class Workload:
 
     def graph(self, step: Step | None = None, **dims: Any) -> Graph:
         """Ops of one pass.  Give a Step or its fields: ``graph(batch=8, query=1, context=1024)``."""
-        graph: Graph = self.dims.graph(Step(**dims) if step is None else step, self.name)
+        step = Step(**dims) if step is None else step
+        for transform in self.transforms:
+            if isinstance(transform, StepTransform):
+                step = transform.step(step)
+        graph: Graph = self.dims.graph(step, self.name)
         for transform in self.transforms:
             graph = transform(graph)
         return graph
