@@ -1,6 +1,6 @@
 """Rebuild what the documentation shows: the executed notebooks, the picture and the output in the README.
 
-    python docs/build.py            (part of `make docs`; arguments: beginnings of notebook names)
+python docs/build.py            (part of `make docs`; arguments: beginnings of notebook names)
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ def notebooks(only: list[str]) -> None:
 
 def perfmodel(arguments: str) -> str:
     """What a command prints."""
-    done = subprocess.run(
-        [sys.executable, "-m", "perfmodel", *arguments.split()], check=True, capture_output=True, text=True, cwd=ROOT
-    )
+    words = [sys.executable, "-m", "perfmodel", *arguments.split()]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    if done.returncode not in (0, 1):
+        raise RuntimeError(done.stderr)
     return done.stdout
 
 
@@ -53,7 +54,9 @@ def readme() -> None:
         head = f"$ perfmodel {command}\n"
         return f"{match['comment']}\n```\n{head}" + "\n".join(shown) + "\n```"
 
-    pattern = r"(?P<comment><!-- perfmodel (?P<command>[^|>]*?)(?: \| tail -n (?P<keep>\d+))? -->)\n```\n.*?\n```"
+    pattern = (
+        r"(?P<comment><!-- perfmodel (?P<command>[^|>]*?)(?: \| tail -n (?P<keep>\d+))? -->)\n```\n.*?\n```"
+    )
     text = path.read_text(encoding="utf-8")
     path.write_text(re.sub(pattern, fresh, text, flags=re.S), encoding="utf-8")
 
