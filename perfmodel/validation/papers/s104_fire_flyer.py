@@ -2,14 +2,49 @@
 
 from __future__ import annotations
 
+import perfmodel as pm
 from perfmodel.engine import network
+from perfmodel.engine.energy import nominal_energy, sustained_rate
 from perfmodel.engine.host_reduce import host_reduce, host_reduce_bandwidth, host_ring_bandwidth
+from perfmodel.engine.power import IDLE_SHARE
 from perfmodel.validation.cases import predicts, published
 
 #: eight channels of DDR4-3200 on each of two sockets, sustained [B/s]; root port [B/s], section IV-D
 HOST_MEMORY, ROOT_PORT = 320e9, 37.5e9
 #: GPU to network card across the root complex [B/s], section IV-B
 GPU_TO_NIC = 9.0 * 2**30
+
+
+def _product_rate(precision: str) -> float:
+    """Rate of a large product on the 400 W module [FLOP/s]."""
+    op = pm.op.matmul(m=8192.0, n=8192.0, k=8192.0)
+    result = pm.kernel(op, "a100-sxm-40gb", precision=precision, fidelity="calibrated")
+    return 2.0 * 8192.0**3 / float(result.latency)
+
+
+@predicts({"S104-T2-GEMM-02": "tf32", "S104-T2-GEMM-04": "fp16"}, fidelity="calibrated")
+def module_rate(precision: str) -> float:
+    """Large products on the SXM module [TFLOPS per GPU]."""
+    return _product_rate(precision) / 1e12
+
+
+@predicts({"S104-T2-GEMM-01": "tf32", "S104-T2-GEMM-03": "fp16"}, fidelity="calibrated")
+def card_rate(precision: str) -> float:
+    """Large products on the PCIe card [TFLOPS per GPU]: the same chip under the power limit of the card.
+
+    The energy of an operation follows from the module, which runs at its own limit.
+    """
+    module, card = pm.device("a100-sxm-40gb"), pm.device("a100-pcie-40gb")
+    peak = float(module.compute["matrix"].peak[precision])
+    idle, limit = _power(module)
+    spent = nominal_energy(_product_rate(precision), peak, idle, limit)
+    return float(sustained_rate(peak, spent, *_power(card))) / 1e12
+
+
+def _power(device: pm.Device) -> tuple[float, float]:
+    """Idle power, by convention where the description has none, and limit [W]."""
+    limit = float(device.power.peak)
+    return IDLE_SHARE * limit if device.power.idle is None else float(device.power.idle), limit
 
 
 @predicts({"S104-T2-GEMM-09": (0.83, 0.60), "S104-T2-GEMM-10": (1.0, 1.0)}, fidelity="count")
