@@ -1,40 +1,52 @@
 """S019: Li et al., YOLOv6, arXiv:2209.02976; throughput tables of the authors' repository.
 
-The work of each network is the FLOP count of its row: fixed time + FLOP/rate, from the other networks.
+T4: kernels, and their roofline in 16 and in 8 bits; a constant for each from the other networks at the same
+batch size.  Phones: fixed time + FLOP/rate of the counts in the rows.
 """
 
 from __future__ import annotations
 
 import re
+from functools import cache, partial
 
+import perfmodel as pm
 from perfmodel.validation.cases import published
-from perfmodel.validation.heldout import held_out_cases
-
-#: FLOP of the quantised networks: those of the same name in 16 bits [GFLOP]
-_INT8 = {"YOLOv6-N": 11.1, "YOLOv6-T": 36.7, "YOLOv6-S": 44.2}
+from perfmodel.validation.heldout import held_out_cases, network_features
 
 
-def _work(case: str) -> float:
-    workload = published()[case].workload
-    found = re.search(r"([\d.]+) GFLOP", workload)
-    return float(found.group(1)) if found else _INT8[workload.split()[0]]
-
-
-def _register(groups: tuple[str, ...], quantity: str, rate: bool, reason: str) -> None:
-    rows = [
+def _rows(groups: tuple[str, ...], quantity: str) -> list[str]:
+    return [
         row.case for row in published().values()
         if row.case.startswith(groups) and quantity in row.quantity and row.gate != "report"
     ]
+
+
+@cache
+def _turing(case: str, batch: float) -> tuple[float, float, float]:
+    """Kernels, and roofline of the network in 16 and in 8 bits [s]."""
+    row = published()[case]
+    found = re.match(r"YOLOv6-(\w+)", row.workload)
+    net = pm.workload("yolov6" + (found.group(1).lower() if found else "n"))
+    narrow = "INT8" in row.quantity
+    kernels, busy = network_features(net, "t4", batch, "int8" if narrow else "fp16")
+    return (kernels, 0.0, busy) if narrow else (kernels, busy, 0.0)
+
+
+for _batch in (1.0, 32.0):
     held_out_cases(
-        {case: lambda case=case: (1.0, _work(case)) for case in rows},  # type: ignore[misc]
-        items=1.0 if rate else 0.0, reason=reason,
+        {
+            case: partial(_turing, case, _batch)
+            for case in _rows(("S019-V2", "S019-P6", "S019-INT8"), f"batch {_batch:.0f},")
+        },
+        items=_batch,
+        reason="one efficiency for all networks: the narrow ones fill the tiles of the matrix units less",
     )
 
 
-_FLOP_ALONE = ("FLOP alone: narrow networks are bound by the traffic of their activations and by "
-               "kernel starts, and the activation function is not in the count")
-for _batch in ("batch 1,", "batch 32,"):
-    _register(("S019-V2", "S019-P6"), _batch, True, _FLOP_ALONE)
-    _register(("S019-INT8",), _batch, True, _FLOP_ALONE)
+def _phone(case: str) -> tuple[float, float]:
+    found = re.search(r"([\d.]+) GFLOP", published()[case].workload)
+    return 1.0, float(found.group(1)) if found else 0.0
+
+
 for _chip in ("Snapdragon", "SDM660"):
-    _register((f"S019-LITE-{_chip}",), "latency", False, "")
+    held_out_cases({case: partial(_phone, case) for case in _rows((f"S019-LITE-{_chip}",), "latency")})
