@@ -21,6 +21,7 @@ def notebooks(only: list[str]) -> None:
     from nbclient import NotebookClient
 
     os.environ["PYTHONPATH"] = str(ROOT)
+    os.environ.pop("MPLBACKEND", None)  # the kernel's own backend shows pictures in the notebook
     for source in sorted((ROOT / "notebooks").glob("*.py")):
         if only and not source.name.startswith(tuple(only)):
             continue

@@ -85,6 +85,7 @@ for i, (batch, axis) in enumerate(zip(batches, axes, strict=True)):
 axes[0].set_ylabel("tokens/s through one layer")
 axes[0].legend(fontsize=8)
 figure.suptitle(f"DeepSeek-V3 attention layer, 1 PFLOP/s, context {CONTEXT}: decode throughput")
+plt.show()
 
 # %% [markdown]
 # MHA stays on the bandwidth slope at every batch.  MLA reads 71 times fewer cache bytes and does far more
@@ -121,6 +122,7 @@ axis.set(xscale="log", yscale="log", ylim=(peaks[0] / 1e12, peaks[-1] / 1e12),
          xlabel="memory bandwidth [TB/s]", ylabel="bf16 peak [TFLOP/s]", title="Batch 1: recompute against reuse")
 axis.legend(loc="lower right")
 figure.colorbar(image, label="log2 (time of reuse / time of recompute)")
+plt.show()
 
 # %% [markdown]
 # Above the line recomputing wins, below it reusing does; the engine finds the closed form's line again

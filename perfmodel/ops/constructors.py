@@ -77,6 +77,8 @@ def _bound(family: str, signature: inspect.Signature, args: Any, kwargs: Any) ->
 
 def _argument(family: str, key: str, parameter: inspect.Parameter, value: Any) -> Any:
     """One argument as the constructor wants it."""
+    if _on_mesh(value):
+        return value
     kind, name = str(parameter.annotation), f"{family}.{key}"
     if kind == "bool":
         if not isinstance(value, bool):
@@ -97,6 +99,11 @@ def _argument(family: str, key: str, parameter: inspect.Parameter, value: Any) -
     if "Pair" in kind or (key in PAIRS and "str" in kind):
         return _pair(name, key, value)
     return _renamed(_size(family, key, name, kind, value), key)
+
+
+def _on_mesh(value: Any) -> bool:
+    """An array that a scenario has placed on its mesh already; it was checked where it came from."""
+    return isinstance(value, np.ndarray) and value.ndim > 1
 
 
 def _size(family: str, key: str, name: str, kind: str, value: Any) -> Any:
@@ -144,7 +151,9 @@ def _together(family: str, given: Mapping[str, Any]) -> None:
 
 def _values(value: Any) -> Any:
     """Numbers of a checked argument as an array; None where there are none to compare."""
-    if value is None or value is inspect.Parameter.empty or is_symbolic(value) or isinstance(value, str):
+    if value is None or value is inspect.Parameter.empty or isinstance(value, str):
+        return None
+    if is_symbolic(value) or _on_mesh(value):
         return None
     return np.atleast_1d(np.asarray(value.values if isinstance(value, Axis) else value, dtype=np.float64))
 
