@@ -186,7 +186,7 @@ class Sparsity:
     def bits_per_element(self, payload: Value) -> Value:
         """Stored bits per element of the dense tensor; `payload` bits per kept element [bit].
 
-        ``n:m``: d (b + ceil(log2 m));  ``bitmap``: d b + 1;  ``block``: d (b + index/block);  ``pruned``: d b.
+        ``n:m``: d (b + ceil(log2 m)); ``bitmap``: d b + 1; ``block``: d (b + index/block); ``pruned``: d b.
         """
         kept = self.density * payload
         if self.layout == "n:m":

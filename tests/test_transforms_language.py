@@ -157,7 +157,7 @@ def test_lora(llama):
 
 def test_qlora(llama):
     """NF4 base of 0.516 B per weight (arXiv:2305.14314), adapters in bf16."""
-    linear = {name: "nf4" for name in ("qkv", "attention_out", "up", "down")}
+    linear = dict.fromkeys(("qkv", "attention_out", "up", "down"), "nf4")
     model = llama.apply(pm.transform.quantise(linear), pm.transform.adapt(64))
     graph = model.graph()
     base = 32 * (4 * 4096 * 4096 + 3 * 4096 * 11008)

@@ -64,9 +64,12 @@ def test_cache_of_expanded_heads():
 
 def test_latent_attention_switches_with_the_query_length():
     layer = pm.workload("deepseek-v3").dims.blocks[0].mla
-    # absorbing costs 2 x 512 - 128 - 128 = 768 more per pair, expanding 512 x 256 per cached token: 170.7
-    assert layer.form(Step(1, 170, 8192)) == "absorbed"
-    assert layer.form(Step(1, 171, 8192)) == "expanded"
+    # absorbing costs 2 x 512 - 128 - 128 = 768 more per pair, expanding 512 x 256 per cached token:
+    # 768 q (8192 - (q - 1)/2) = 131072 (8192 - q) at q = 168.9
+    assert layer.form(Step(1, 168, 8192)) == "absorbed"
+    assert layer.form(Step(1, 169, 8192)) == "expanded"
+    assert layer.form(Step(1, 16, 16)) == "expanded"  # a prompt without cached tokens
+    assert layer.form(Step(1, 1, np.array([1024, 4096]))) == "absorbed"
     assert layer.form(Step(1, np.array([1, 4096]), 8192)) == "expanded"
     for mode in ("absorbed", "expanded", "mha"):
         assert with_mode(pm.workload("deepseek-v3"), mode).parameters == 671026404352
@@ -319,3 +322,24 @@ decoder:
     assert model.parameters == 195_843_833_088 + 2 * (128_896 - 128_815) * 4096
     result = pm.inference(model, pm.system("h200-sxm", count=8), batch=1, input=128, output=16, tp=8)
     assert float(result.tpot) > 0
+
+
+def test_generation_with_an_encoder():
+    """The prompt goes through the encoder once; decode passes see it in the cache alone."""
+    result = pm.inference("t5-large", "h100-sxm5", batch=4, input=512, output=64)
+    assert 0 < float(result.tpot) < float(result.ttft)
+    # 24 layers x 2 x 1024 x 2 B for 65 target and 512 source tokens
+    assert float(result.kv_cache) == pytest.approx(4 * 24 * 2 * 1024 * 2 * (65 + 512), rel=1e-9)
+    speech = pm.inference("whisper-large-v3", "h100-sxm5", input=4, output=100)
+    assert float(speech.ttft) > float(speech.tpot)
+
+
+@pytest.mark.parametrize("name", ["deepseek-v3.2", "jamba-v0.1", "qwen3-next-80b-a3b", "gpt-oss-20b", "minimax-m2.5"])
+def test_hybrids_and_experts_run(name):
+    result = pm.inference(name, pm.system("h200-sxm", count=8), batch=[1, 32], input=1024, output=128, tp=8, precision="fp8")
+    assert np.all(np.isfinite(result.tpot) | (np.asarray(result.feasible) == 0))
+
+
+def test_encoder_runs_forward():
+    result = pm.forward("bert-base", "h100-sxm5", batch=8)
+    assert float(result.latency) > 0

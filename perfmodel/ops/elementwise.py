@@ -82,11 +82,10 @@ def embedding(tokens: Value, vocabulary: Value, width: Value, *, shared: bool = 
 
     Reads tokens x width of the table and as many indices as tokens, writes tokens x width.
     """
+    stored = 1.0 * vocabulary * width
     tensors = (
         Tensor("index", ("t",), kind="index"),
-        Tensor(
-            "table", ("t", "d"), kind="weight", stored=1.0 * vocabulary * width, shared=shared, role="embedding"
-        ),
+        Tensor("table", ("t", "d"), "weight", stored=stored, shared=shared, role="embedding"),
         Tensor("y", ("t", "d"), output=True),
     )
     return Op("embedding", {"t": tokens, "d": width}, tensors, (), name)

@@ -54,9 +54,9 @@ def mla(
     soft = (Work("vector", 4.0 * pairs), Work("special", 1.0 * pairs))
     if absorbed:
         loops["e"] = kv_rank
-        tensors = (Tensor("Q", ("b", "h", "s", "l")), latent, Tensor("O", ("b", "h", "s", "e"), output=True))
+        operands = (Tensor("Q", ("b", "h", "s", "l")), latent, Tensor("O", ("b", "h", "s", "e"), output=True))
         work = (Work("matrix", 2.0 * pairs * (2.0 * kv_rank + rope_dim)), *soft)
-        return Op("mla", loops, tensors, work, name, attributes=facts)
+        return Op("mla", loops, operands, work, name, attributes=facts)
     loops |= {"d": nope_dim + rope_dim, "c": kv_rank, "x": nope_dim + v_dim, "e": v_dim}
     tensors = (
         Tensor("Q", ("b", "h", "s", "d")),

@@ -92,19 +92,21 @@ def ssd(
     Per token: update and read-out of the state ``4 heads head_dim state`` FLOP; per pair inside a chunk
     ``2 groups state + 2 heads head_dim``.  Weights per head: A, D and the bias of dt.
     """
-    loops = {"b": batch, "s": query, "h": heads, "p": head_dim, "n": state, "g": groups}
+    loops = {
+        "b": batch, "s": query, "g": groups, "h": heads / groups, "p": head_dim, "n": state,
+    }
     tokens, inner = batch * query, heads * head_dim
     pairs = batch * attended_pairs(query, query, chunk=chunk)
     tensors = (
-        Tensor("x", ("b", "s", "h", "p")),
-        Tensor("dt", ("b", "s", "h")),
+        Tensor("x", ("b", "s", "g", "h", "p")),
+        Tensor("dt", ("b", "s", "g", "h")),
         Tensor("B", ("b", "s", "g", "n")),
         Tensor("C", ("b", "s", "g", "n")),
-        Tensor("A", ("h",), kind="weight"),
-        Tensor("D", ("h",), kind="weight"),
-        Tensor("dt_bias", ("h",), kind="weight"),
-        *_state(("b", "h", "p", "n")),
-        Tensor("y", ("b", "s", "h", "p"), output=True),
+        Tensor("A", ("g", "h"), kind="weight"),
+        Tensor("D", ("g", "h"), kind="weight"),
+        Tensor("dt_bias", ("g", "h"), kind="weight"),
+        *_state(("b", "g", "h", "p", "n")),
+        Tensor("y", ("b", "s", "g", "h", "p"), output=True),
     )
     work = (
         Work("matrix", 4.0 * tokens * inner * state + 2.0 * pairs * (groups * state + inner)),
@@ -170,18 +172,20 @@ def gated_delta_rule(
     ``2 (2 key_dim + 2 value_dim)`` (two score matrices, the triangular solve on values, the output).
     """
     key_heads = heads if key_heads is None else key_heads
-    loops = {"b": batch, "s": query, "h": heads, "j": key_heads, "d": key_dim, "e": value_dim}
+    loops = {
+        "b": batch, "s": query, "h": key_heads, "g": heads / key_heads, "d": key_dim, "e": value_dim,
+    }
     pairs = batch * heads * attended_pairs(query, query, chunk=chunk)
     tokens = batch * query * heads
-    decay_axes = ("b", "s", "j", "d") if channel_decay else ("b", "s", "h")
+    decay_axes = ("b", "s", "h", "d") if channel_decay else ("b", "s", "h", "g")
     tensors = (
-        Tensor("q", ("b", "s", "j", "d")),
-        Tensor("k", ("b", "s", "j", "d")),
-        Tensor("v", ("b", "s", "h", "e")),
+        Tensor("q", ("b", "s", "h", "d")),
+        Tensor("k", ("b", "s", "h", "d")),
+        Tensor("v", ("b", "s", "h", "g", "e")),
         Tensor("decay", decay_axes),
-        Tensor("beta", ("b", "s", "h")),
-        *_state(("b", "h", "d", "e")),
-        Tensor("o", ("b", "s", "h", "e"), output=True),
+        Tensor("beta", ("b", "s", "h", "g")),
+        *_state(("b", "h", "g", "d", "e")),
+        Tensor("o", ("b", "s", "h", "g", "e"), output=True),
     )
     decays = tokens * key_dim if channel_decay else tokens
     work = (

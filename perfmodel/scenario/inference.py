@@ -127,6 +127,7 @@ class Passes:
     def graph(self, query: Value, context: Value, logits: str) -> Graph:
         """Ops of one micro-batch on one tensor-parallel group."""
         step = Step(self.micro_batch, query, context, logits=logits, attention=self.attention)
+        step = self.workload.pass_step(step, self.input, decode=query is not self.input)
         graph = self.workload.graph(step)
         return pipeline_parallel(self.pp)(tensor_parallel(self.tp)(graph))
 
@@ -165,6 +166,7 @@ class Passes:
         """Memory of one device at the end of the generation."""
         context = self.input + self.output
         step = Step(self.batch, 1.0, context, logits="last", attention=self.attention)
+        step = self.workload.pass_step(step, self.input, decode=True)
         last = tensor_parallel(self.tp)(self.workload.graph(step))
         whole_graph = capacity.footprint(self.prefill, self.precision, state=last, reserve=self.reserve)
         return replace(

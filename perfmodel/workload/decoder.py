@@ -87,10 +87,15 @@ class Decoder:
             role="head",
             name="head",
         )
-        ops.append(head.divided(tp=Split("n", gather=True)))
+        ops.append(head.divided(tp=vocabulary_split(self.vocabulary)))
         if self.logit_scale:
             ops.append(scaled_logits(rows * self.vocabulary))
         return ops
+
+
+def vocabulary_split(rows: Value) -> Split:
+    """Rows of the vocabulary over a tensor-parallel group; runtimes pad them to a whole number per device."""
+    return Split("n", parts=rows, gather=True)
 
 
 def scaled_logits(elements: Value) -> Op:

@@ -17,6 +17,7 @@ from perfmodel.ops.elementwise import elementwise, embedding
 from perfmodel.ops.matmul import matmul
 from perfmodel.spec import block, flag, many, quantity, text
 from perfmodel.workload.block import NORMS, Block, NormRule
+from perfmodel.workload.decoder import vocabulary_split
 from perfmodel.workload.graph import Graph
 from perfmodel.workload.step import Step
 
@@ -138,7 +139,7 @@ class Encoder:
                 role="head",
                 name="head",
             )
-            ops.append(head.divided(tp=Split("n", gather=True)))
+            ops.append(head.divided(tp=vocabulary_split(self.vocabulary)))
         return ops
 
 

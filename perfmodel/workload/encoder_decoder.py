@@ -16,6 +16,7 @@ from perfmodel.ops.elementwise import elementwise, embedding
 from perfmodel.ops.matmul import matmul
 from perfmodel.spec import block, flag, many, quantity, text
 from perfmodel.workload.block import NORMS, Block, NormRule
+from perfmodel.workload.decoder import vocabulary_split
 from perfmodel.workload.encoder import both_ways
 from perfmodel.workload.graph import Graph
 from perfmodel.workload.step import Step
@@ -76,6 +77,17 @@ class EncoderDecoder:
         """The model's norm."""
         return NormRule(self.norm, self.norm == "layer")
 
+    def pass_step(self, step: Step, prompt: Value, decode: bool) -> Step:
+        """Pass of a generation: the encoder reads the prompt and the decoder starts with one token.
+
+        Where the source is audio the prompt are the first tokens of the decoder.
+        """
+        if self.frames is not None:
+            return replace(step, encode=not decode)
+        if not decode:
+            return replace(step, query=1.0, context=1.0, source=prompt)
+        return replace(step, context=step.context - prompt + 1.0, source=prompt, encode=False)
+
     def graph(self, step: Step, name: str = "encoder_decoder") -> Graph:
         """Ops of one pass; ``step.encode`` False leaves the encoder out (its output is cached)."""
         source = step.source_tokens if self.frames is None else self.frames.tokens
@@ -126,5 +138,5 @@ class EncoderDecoder:
                 role="head",
                 name="head",
             )
-            ops.append(head.divided(tp=Split("n", gather=True)))
+            ops.append(head.divided(tp=vocabulary_split(self.vocabulary)))
         return ops

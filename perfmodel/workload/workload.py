@@ -48,6 +48,15 @@ class Workload:
             graph = transform(graph)
         return graph
 
+    def pass_step(self, step: Step, prompt: Value, decode: bool) -> Step:
+        """The Step of one pass of a generation from `prompt` tokens: the prompt pass, or one further token.
+
+        An encoder-decoder reads the prompt with its encoder; a decoder takes the Step as it is.
+        """
+        adjust = getattr(self.dims, "pass_step", None)
+        adjusted: Step = step if adjust is None else adjust(step, prompt, decode)
+        return adjusted
+
     def apply(self, *transforms: Transform) -> Workload:
         """The workload with further transforms."""
         return replace(self, transforms=(*self.transforms, *transforms))
@@ -75,7 +84,7 @@ class Workload:
     def kv_bytes_per_token(self, precision: str | Precision = "bf16") -> Value:
         """Growth of the key-value cache with one more token of context [B]."""
         chosen = _precision(precision)
-        one, two = (self.graph(batch=1, query=1, context=c).bytes("kv", chosen) for c in (1, 2))
+        one, two = (self.graph(batch=1, query=1, context=c, source=1).bytes("kv", chosen) for c in (1, 2))
         return two - one
 
     def flops(

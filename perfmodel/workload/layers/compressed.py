@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from perfmodel.algebra import Value
 from perfmodel.ops.attention import attention
 from perfmodel.ops.compressed import compressed_attention
-from perfmodel.ops.core import Op, Tensor
+from perfmodel.ops.core import Op, Split, Tensor
 from perfmodel.ops.elementwise import elementwise, norm
 from perfmodel.ops.matmul import matmul
 from perfmodel.ops.mla import indexer
@@ -46,7 +46,7 @@ class CompressedAttention:
                 tp="i"
             ),
             *self.compress(hidden, step),
-            self.core(step).divided(tp="h"),
+            self.core(step),
             matmul(
                 tokens, self.out_rank, width / self.out_groups, self.out_groups, name="out_groups"
             ).divided(tp="b"),
@@ -106,7 +106,8 @@ class CompressedAttention:
                 name="attention",
             )
             shared = tuple(t for t in op.tensors if t.name != "V")  # the value is the key
-            return replace(op, tensors=(*shared, Tensor("sinks", ("h", "g"), kind="weight")))
+            op = replace(op, tensors=(*shared, Tensor("sinks", ("h", "g"), kind="weight")))
+            return op.divided(tp=Split("h", parts=1.0, balance="g"))
         picks = None if self.indexer is None else self.indexer.top_k
         op = compressed_attention(
             step.batch,
@@ -119,4 +120,5 @@ class CompressedAttention:
             picks,
             name="attention",
         )
-        return replace(op, tensors=(*op.tensors, Tensor("sinks", ("h",), kind="weight")))
+        op = replace(op, tensors=(*op.tensors, Tensor("sinks", ("h",), kind="weight")))
+        return op.divided(tp="h")

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from perfmodel.algebra import Value
-from perfmodel.ops.core import Op
+from perfmodel.ops.core import Op, Split
 from perfmodel.ops.elementwise import elementwise, norm
 from perfmodel.ops.matmul import matmul
 from perfmodel.ops.scan import causal_conv1d, gated_delta_rule, linear_attention, rglru, wkv
@@ -53,14 +53,15 @@ class GatedDelta:
         decay = elementwise(
             tokens * heads, inputs=2, operations=3, special=3, parameters=2.0 * heads, name="decay"
         )
+        shared = 2.0 * self.key_dim  # query and key of a head are needed by all its value heads
+        conv = causal_conv1d(step.batch, step.query, mixed, self.kernel, bias=False, name="conv1d")
+        projected = matmul(tokens, mixed + values, hidden, name="linear_qkvz")
         return [
-            matmul(tokens, mixed + values, hidden, name="linear_qkvz").divided(tp="n"),
+            projected.divided(tp=Split("n", parts=self.key_heads, unit=shared)),
             matmul(tokens, 2.0 * self.value_heads, hidden, name="linear_ba").divided(tp="n"),
-            causal_conv1d(step.batch, step.query, mixed, self.kernel, bias=False, name="conv1d").divided(
-                tp="c"
-            ),
+            conv.divided(tp=Split("c", parts=self.key_heads, unit=shared)),
             decay.divided(tp="i"),
-            rule.divided(tp="h"),
+            rule.divided(tp=Split("h", parts=self.key_heads, balance="g")),
             norm(tokens * self.value_heads, self.value_dim, name="linear_norm").divided(tp="r"),
             gate(tokens * values, "linear_gate"),
             matmul(tokens, hidden, values, name="linear_out").divided(tp="k"),

@@ -74,16 +74,16 @@ class Mamba2:
         """Input projection, convolution over x, B, C, chunked scan, gate and norm, output projection."""
         tokens, inner = step.tokens, self.heads * self.head_dim
         mixed = inner + 2.0 * self.groups * self.state
-        share = Split("n", parts=self.groups, unit=0.0)
+        shared = 2.0 * self.state  # B and C of a group are needed by all its heads
         conv = causal_conv1d(step.batch, step.query, mixed, self.kernel, bias=self.conv_bias, name="conv1d")
         core = ssd(
             step.batch, step.query, self.heads, self.head_dim, self.state, self.groups, self.chunk, name="ssd"
         )
         projected = matmul(tokens, inner + mixed + self.heads, hidden, bias=self.bias, name="ssm_in")
         ops = [
-            projected.divided(tp=share),
-            conv.divided(tp="c"),
-            core.divided(tp="h"),
+            projected.divided(tp=Split("n", parts=self.groups, unit=shared)),
+            conv.divided(tp=Split("c", parts=self.groups, unit=shared)),
+            core.divided(tp=Split("g", parts=self.groups, balance="h")),
             elementwise(tokens * inner, inputs=2, operations=2, special=1, name="ssm_gate").divided(tp="i"),
         ]
         if self.gated_norm:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from perfmodel.algebra import Value, is_symbolic
-from perfmodel.ops.attention import attention
+from perfmodel.ops.attention import attended_pairs, attention
 from perfmodel.ops.core import Op, Split, Tensor
 from perfmodel.ops.elementwise import elementwise, norm
 from perfmodel.ops.matmul import matmul
@@ -92,9 +92,12 @@ class Mla:
             return "expanded"  # the full square is what profilers count, and modules expand
         if is_symbolic(step.query):
             return "absorbed"
-        extra = 2.0 * self.kv_rank - self.nope_dim - self.v_dim  # per pair, of the absorbed form
-        once = self.kv_rank * (self.nope_dim + self.v_dim)  # per cached token, of the expanded form
-        return "absorbed" if bool(np.all(step.query * extra < once)) else "expanded"
+        # both forms project the new tokens once; expanding also projects the cached ones, absorbing works on
+        # wider pairs: without cached tokens expanding always needs fewer operations
+        once = self.kv_rank * (self.nope_dim + self.v_dim) * (step.context - step.query)
+        extra = 2.0 * self.kv_rank - self.nope_dim - self.v_dim
+        pairs = attended_pairs(step.query, step.context)
+        return "absorbed" if bool(np.all(extra * pairs < once)) else "expanded"
 
     def picks(self, step: Step) -> Value | None:
         """Tokens each query attends to; None: all, also where the full square is wanted."""
