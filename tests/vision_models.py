@@ -99,7 +99,7 @@ MODELS = {
            (("swin_t", "swin_tiny_patch4_window7_224"), 96, (2, 2, 6, 2), 3),
            (("swin_s", "swin_small_patch4_window7_224"), 96, (2, 2, 18, 2), 3),
            (("swin_b", "swin_base_patch4_window7_224"), 128, (2, 2, 18, 2), 4)) for name in names},
-    **{LIBRARY[v] + scale: Yolo(version=v, scale=scale) for v, scales in SCALES.items() for scale in scales},
+    **{LIBRARY[v] + scale: Yolo(version=v, scale=scale) for v in LIBRARY for scale in SCALES[v]},
 }
 
 #: rows of the facts that come from a workload file

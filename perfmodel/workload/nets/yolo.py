@@ -1,4 +1,4 @@
-"""Single-stage detectors of the YOLO family: v5, v8, v10, 11, 12 (one table each) and v6."""
+"""Single-stage detectors of the YOLO family: v3, v4, v5, v7, v8, v10, 11, 12, one table each."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from perfmodel.algebra import Value
 from perfmodel.errors import ArgumentError
 from perfmodel.spec import quantity, text
 from perfmodel.workload.nets import yolo_blocks as blocks
+from perfmodel.workload.nets import yolo_early
 from perfmodel.workload.nets.builder import Feature, Net
 from perfmodel.workload.nets.image import Image
 
@@ -24,6 +25,8 @@ SCALES = {
            "x": (1, 1.5, 512)},
 }
 SCALES["12"] = SCALES["11"]
+for _early in ("v3", "v4", "v7"):
+    SCALES[_early] = SCALES["v5"]
 
 #: v10: layers (of the backbone 6, 8 and of the head 13, 19, 22) that are compact inverted blocks
 COMPACT = {"n": {22: "cib_large"}, "s": {8: "cib_large", 22: "cib_large"},
@@ -34,7 +37,9 @@ COMPACT = {"n": {22: "cib_large"}, "s": {8: "cib_large", 22: "cib_large"},
 
 @dataclass(frozen=True, kw_only=True)
 class Yolo(Image):
-    """YOLO v5, v8, v10, 11 and 12, network without decoding and non-maximum suppression.
+    """YOLO v3 to v5, v7, v8, v10, 11 and 12, network without decoding and non-maximum suppression.
+
+    v3, v4 and v7 have the widths and depths of v5, as in arXiv:2307.13901.
 
     head  ``anchor``: one 1x1 layer with three anchors per level (v5 as published);
           ``decoupled``: box and class branches with a distribution over 16 bins per side
@@ -44,6 +49,9 @@ class Yolo(Image):
     version: str = text(default="v8", choices=tuple(SCALES), doc="architecture")
     scale: str = text(default="n", choices=("n", "s", "m", "b", "l", "x"), doc="size")
     classes: Value = quantity("count", default=80.0, doc="classes; COCO has 80")
+    depth_multiplier: Value | None = quantity("1", default=None, doc="instead of that of the size")
+    width_multiplier: Value | None = quantity("1", default=None, doc="instead of that of the size")
+    most: Value | None = quantity("count", default=None, doc="most channels before scaling")
     head: str = text(default="decoupled", choices=("decoupled", "anchor"), doc="detection head")
 
     def __post_init__(self) -> None:
@@ -57,28 +65,8 @@ class Yolo(Image):
             for index, level in enumerate(levels):
                 net.conv(level, 3 * (self.classes + 5), 1, norm=False, act="none", name=f"detect{index}")
             return
-        branches = 2 if self.version == "v10" else 1
-        for index, level in enumerate(levels):
-            for branch in range(branches):
-                with net.scope(f"detect{index}" + (f".{branch}" if branches > 1 else "")):
-                    self.detect(net, level, levels[0].channels)
-        anchors = sum(level.positions for level in levels)
-        boxes = Feature(16, 4, anchors, tuple(op.name for op in net.ops[-2:]))
-        net.conv(boxes, 1, 1, norm=False, bias=False, act="none", name="box_distribution")
-
-    def detect(self, net: Net, x: Feature, first: Value) -> None:
-        """Box branch (64 outputs) and class branch of one level."""
-        box, kind = max(16, first // 4, 64), max(first, min(self.classes, 100))
-        y = net.conv(net.conv(x, box, 3, act="silu", name="box1"), box, 3, act="silu", name="box2")
-        net.conv(y, 64, 1, norm=False, act="none", name="box")
-        if self.version in ("v5", "v8"):
-            y = net.conv(net.conv(x, kind, 3, act="silu", name="class1"), kind, 3, act="silu", name="class2")
-        else:
-            y = net.conv(net.depthwise(x, 3, act="silu", name="class1_depthwise"), kind, 1, act="silu",
-                         name="class1")
-            y = net.conv(net.depthwise(y, 3, act="silu", name="class2_depthwise"), kind, 1, act="silu",
-                         name="class2")
-        net.conv(y, self.classes, 1, norm=False, act="none", name="class")
+        light = self.version in ("v10", "11", "12")
+        blocks.detect(net, levels, self.classes, light=light, branches=2 if self.version == "v10" else 1)
 
 
 class Stack:
@@ -86,7 +74,10 @@ class Stack:
 
     def __init__(self, net: Net, yolo: Yolo, x: Feature) -> None:
         self.net, self.x, self.scale = net, x, yolo.scale
-        self.deep, self.wide, self.most = SCALES[yolo.version][yolo.scale]
+        deep, wide, most = SCALES[yolo.version][yolo.scale]
+        self.deep = deep if yolo.depth_multiplier is None else yolo.depth_multiplier
+        self.wide = wide if yolo.width_multiplier is None else yolo.width_multiplier
+        self.most = most if yolo.most is None else yolo.most
         self.layers: list[Feature] = []
         self.compact = COMPACT[yolo.scale] if yolo.version == "v10" else {}
 
@@ -155,6 +146,19 @@ class Stack:
         """Nearest upsampling by two."""
         return self.keep(self.net.upsample(self.x, name=self.label))
 
+    def take(self, layer: int) -> Stack:
+        """Go on from an earlier layer, which does not count as a new one."""
+        self.x = self.layers[layer]
+        return self
+
+    def bottleneck(self, out: int, repeats: int = 1, residual: bool = True) -> Stack:
+        """1x1 to half of the width, 3x3, the addition; several in a row."""
+        x = self.x
+        with self.net.scope(self.label):
+            for index in range(self.depth(repeats)):
+                x = blocks.bottleneck(self.net, x, self.width(out), residual, (1, 3), 0.5, f"m{index}")
+        return self.keep(x)
+
     def cat(self, layer: int) -> Stack:
         """Join with an earlier layer."""
         return self.keep(self.net.concat(self.x, self.layers[layer], name=self.label))
@@ -203,5 +207,6 @@ def _v12(s: Stack) -> list[Feature]:
 
 
 TABLES: dict[str, Callable[[Stack], list[Feature]]] = {
-    "v5": _v5, "v8": _v8, "v10": _v10, "11": _v11, "12": _v12,
+    "v3": yolo_early.v3, "v4": yolo_early.v4, "v5": _v5, "v7": yolo_early.v7, "v8": _v8, "v10": _v10,
+    "11": _v11, "12": _v12,
 }

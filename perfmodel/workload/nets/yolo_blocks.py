@@ -150,3 +150,29 @@ def area_block(
         if attention and scaled:
             y = net.combine(y, x, parameters=out, operations=2, name="scaled_add")
         return y
+
+
+def detect(
+    net: Net, levels: list[Feature], classes: Value, *, light: bool = False, branches: int = 1
+) -> None:
+    """Box branch (16 bins for each of four sides) and class branch per level, then the mean of the bins [1].
+
+    light     depthwise separable class branch (v10, 11, 12)
+    branches  sets of branches (2 in v10, which trains with two assignments)
+    """
+    first = levels[0].channels
+    box, kind = max(16, first // 4, 64), max(first, min(classes, 100))
+    for index, x in enumerate(levels):
+        for branch in range(branches):
+            with net.scope(f"detect{index}" + (f".{branch}" if branches > 1 else "")):
+                y = net.conv(net.conv(x, box, 3, act=SILU, name="box1"), box, 3, act=SILU, name="box2")
+                net.conv(y, 64, 1, norm=False, act="none", name="box")
+                y = x
+                for number in ("1", "2"):
+                    if light:
+                        y = net.depthwise(y, 3, act=SILU, name=f"class{number}_depthwise")
+                    y = net.conv(y, kind, 1 if light else 3, act=SILU, name=f"class{number}")
+                net.conv(y, classes, 1, norm=False, act="none", name="class")
+    anchors = sum(level.positions for level in levels)
+    boxes = Feature(16, 4, anchors, tuple(op.name for op in net.ops[-2:]))
+    net.conv(boxes, 1, 1, norm=False, bias=False, act="none", name="box_distribution")

@@ -8,7 +8,7 @@ from perfmodel.algebra import Value
 from perfmodel.spec import flag, quantity, text
 from perfmodel.workload.nets.builder import Feature, Net
 from perfmodel.workload.nets.image import Image
-from perfmodel.workload.nets.yolo_blocks import sppf
+from perfmodel.workload.nets.yolo_blocks import detect, sppf
 
 #: scale -> depth and width multiplier, share of channels in the cross-stage blocks (0: plain stacks), bins
 V6_SCALES = {
@@ -22,19 +22,32 @@ class YoloV6(Image):
     """YOLOv6 N, T, S, M, L, and with a fourth level for 1280 pixels N6, S6, M6, L6 [1].
 
     Counted as deployed: the branches of a block are merged into one 3x3 convolution with a bias.
-    [1] Li et al., arXiv:2209.02976; three levels as in release 0.2, four levels as in release 0.4.
+    Release 0.2 has a path up and down; release 0.4 joins three maps at every step up.
+    [1] Li et al., arXiv:2209.02976 and arXiv:2301.05586.
     """
 
     height: Value = quantity("count", default=640.0, doc="input rows")
     scale: str = text(default="s", choices=tuple(V6_SCALES), doc="size")
-    six: bool = flag(default=False, doc="fourth level, for 1280 x 1280")
+    release: str = text(default="0.2", choices=("0.2", "0.4"), doc="release of the published code")
+    six: bool = flag(default=False, doc="fourth level, for 1280 x 1280, release 0.4")
     relu: bool = flag(default=False, doc="ReLU in the large size, which has SiLU otherwise")
     classes: Value = quantity("count", default=80.0, doc="classes; COCO has 80")
+    depth_multiplier: Value | None = quantity("1", default=None, doc="instead of that of the size")
+    width_multiplier: Value | None = quantity("1", default=None, doc="instead of that of the size")
+    head: str = text(default="own", choices=("own", "decoupled"), doc="own head, or that of YOLOv8")
 
     def build(self, net: Net, x: Feature) -> None:
         """Backbone, neck, head."""
         maps = self.backbone(net, x)
-        levels = self.neck_six(net, maps) if self.six else self.neck(net, maps)
+        if self.six:
+            levels = self.join_neck(net, maps, (512, 256, 128), (256, 512, 1024))
+        elif self.release == "0.4":
+            levels = self.join_neck(net, maps, (256, 128), (256, 512))
+        else:
+            levels = self.neck(net, maps)
+        if self.head == "decoupled":
+            detect(net, levels, self.classes)
+            return
         bins = V6_SCALES[self.scale][3]
         for index, level in enumerate(levels):
             with net.scope(f"detect{index}"):
@@ -51,11 +64,13 @@ class YoloV6(Image):
 
     def wide(self, channels: float) -> float:
         """Scaled channels: a multiple of 8, rounded up."""
-        return float(-(-channels * V6_SCALES[self.scale][1] // 8) * 8)
+        multiplier = V6_SCALES[self.scale][1] if self.width_multiplier is None else self.width_multiplier
+        return float(-(-channels * multiplier // 8) * 8)
 
     def depth(self, repeats: int) -> int:
         """Scaled number of repetitions."""
-        return max(round(repeats * V6_SCALES[self.scale][0]), 1)
+        multiplier = V6_SCALES[self.scale][0] if self.depth_multiplier is None else self.depth_multiplier
+        return max(round(repeats * multiplier), 1)
 
     def conv(
         self, net: Net, x: Feature, out: float, kernel: int, stride: int = 1, *, act: str = "relu", name: str
@@ -91,7 +106,7 @@ class YoloV6(Image):
             x = self.conv(net, x, self.wide(width), 3, 2, act=self.act, name=f"reduce{index + 2}")
             x = self.stack(net, x, self.wide(width), depth, f"stage{index + 2}")
             maps.append(x)
-        if self.six and not V6_SCALES[self.scale][2]:
+        if (self.six or self.release == "0.4") and not V6_SCALES[self.scale][2]:
             maps[-1] = self.pyramid_pool(net, x)
         else:
             maps[-1] = sppf(net, x, x.channels, act=self.act, norm=False)
@@ -125,10 +140,12 @@ class YoloV6(Image):
         n5 = self.stack(net, net.concat(y, p5), self.wide(512), 12, "neck.n4")
         return [n3, n4, n5]
 
-    def neck_six(self, net: Net, maps: list[Feature]) -> list[Feature]:
-        """Bidirectional concatenation over four levels."""
+    def join_neck(
+        self, net: Net, maps: list[Feature], ups: tuple[int, ...], downs: tuple[int, ...]
+    ) -> list[Feature]:
+        """Path up that joins the coarser, the same and the finer map at every step, then a path down."""
         kept, x = [], maps[-1]
-        for index, width in enumerate((512, 256, 128)):
+        for index, width in enumerate(ups):
             out = self.wide(width)
             top = self.conv(net, x, out, 1, name=f"neck.reduce{index}")
             kept.append(top)
@@ -140,8 +157,8 @@ class YoloV6(Image):
                 x = self.conv(net, x, out, 1, name="join")
             x = self.stack(net, x, out, 12, f"neck.up{index}")
         levels = [x]
-        for index, width in enumerate((256, 512, 1024)):
+        for index, width in enumerate(downs):
             y = self.conv(net, x, x.channels, 3, 2, name=f"neck.down{index}")
-            x = self.stack(net, net.concat(y, kept[2 - index]), self.wide(width), 12, f"neck.out{index}")
+            x = self.stack(net, net.concat(y, kept[-1 - index]), self.wide(width), 12, f"neck.out{index}")
             levels.append(x)
         return levels
