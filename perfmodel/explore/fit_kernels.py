@@ -17,21 +17,20 @@ import numpy as np
 
 from perfmodel.engine.kernels.facts import GpuFacts, bounds, gpu_facts
 from perfmodel.errors import ArgumentError
+from perfmodel.explore.kernel_known import FAMILIES, recognise
 from perfmodel.explore.kernel_tables import (
-    FAMILIES,
     Family,
     Rows,
     device_name,
     read_table,
-    recognise,
     size,
     take,
 )
 from perfmodel.explore.score_kernels import errors
 from perfmodel.hardware.catalog import device
 
-#: rows used in one fit, and folds of shape families that are left out in turn
-MOST_ROWS, FOLDS = 1500, 3
+#: folds of shape families that are left out in turn
+FOLDS = 2
 #: fewer rows of a group are not fitted on their own
 LEAST_ROWS = 20
 #: device, its rows, its facts, group name
@@ -40,11 +39,18 @@ Case: TypeAlias = tuple[str, Rows, GpuFacts, str]
 CLASS = ("a100-sxm-80gb", "h100-sxm5", "b200-sxm", "rtx-pro-6000-server")
 
 
-def fit(family: Family, cases: Iterable[tuple[Rows, GpuFacts, str]], budget: int = 25) -> Any:
+def fit(family: Family, cases: Iterable[tuple[Rows, GpuFacts, str]], budget: int = 25,
+        start: int = -1) -> Any:
     """Corrections that fit the measured rows of (rows, facts, group name) cases together."""
+    return _fit(family, list(cases), budget, start)[0]
+
+
+def _fit(family: Family, cases: list[tuple[Rows, GpuFacts, str]], budget: int,
+         only: int = -1) -> tuple[Any, int]:
+    """The fitted corrections and which start they come from; `only` >= 0 tries that start alone."""
     from scipy.optimize import least_squares
 
-    cases = [(_thin(rows), gpu, group) for rows, gpu, group in cases]
+    cases = [(_thin(rows, family.most), gpu, group) for rows, gpu, group in cases]
     limits = bounds(family.corrections)
     low, high, start = (np.log([v[i] for v in limits.values()]) for i in range(3))
     measured = np.log(np.concatenate([rows["latency_us"] * 1e-6 for rows, _, _ in cases]))
@@ -59,30 +65,33 @@ def fit(family: Family, cases: Iterable[tuple[Rows, GpuFacts, str]], budget: int
 
     def search(x0: Any) -> Any:
         inside = np.clip(x0, low + 1e-6, high - 1e-6)
-        return least_squares(residual, inside, bounds=(low, high), loss="soft_l1", f_scale=0.1, diff_step=0.01,
-                             x_scale=0.3, max_nfev=budget)
+        return least_squares(residual, inside, bounds=(low, high), loss="soft_l1", f_scale=0.1,
+                             diff_step=0.01, x_scale=0.3, max_nfev=budget)
 
-    best = min((search(x0) for x0 in _starts(limits, start)), key=lambda found: float(found.cost))
-    return build(best.x)
+    starts = _starts(limits, start)
+    tried = range(len(starts)) if only < 0 else (only,)
+    found = {i: search(starts[i]) for i in tried}
+    best = min(found, key=lambda i: float(found[i].cost))
+    return build(found[best].x), best
 
 
 def _starts(limits: Mapping[str, Any], start: Any) -> list[Any]:
-    """The documented start, one of little overlap and few waves, and one where a cache is never split."""
+    """The documented start, one of little overlap and whole waves, and one where a cache is never split."""
     names, out = list(limits), [start]
-    for changes in ({"overlap": 0.45, "tail": 0.95}, {"combine": 3e4, "step": 5.0}):
-        if set(changes) <= set(names) and limits.get("combine", (0, 1e9))[1] > max(changes.values()):
-            other = start.copy()
-            for name, value in changes.items():
-                other[names.index(name)] = np.log(value)
-            out.append(other)
+    others = [] if "split" in names or "tail" not in names else [{"overlap": 0.45, "tail": 0.95}]
+    if "combine" in names and limits["combine"][1] > 1e4:
+        others.append({"combine": 3e4, "step": 5.0})
+    for changes in others:
+        other = start.copy()
+        for name, value in changes.items():
+            other[names.index(name)] = np.log(value)
+        out.append(other)
     return out
 
 
-def _thin(rows: Rows) -> Rows:
+def _thin(rows: Rows, most: int) -> Rows:
     count = size(rows)
-    if count <= MOST_ROWS:
-        return rows
-    return take(rows, np.random.default_rng(0).permutation(count)[:MOST_ROWS])
+    return rows if count <= most else take(rows, np.random.default_rng(0).permutation(count)[:most])
 
 
 def shape_folds(family: Family, rows: Rows, folds: int = FOLDS) -> list[Any]:
@@ -97,12 +106,12 @@ def shape_folds(family: Family, rows: Rows, folds: int = FOLDS) -> list[Any]:
     return [np.isin(labels, known[i::folds]) for i in range(min(folds, len(known)))]
 
 
-def held_out(family: Family, rows: Rows, gpu: GpuFacts, group: str) -> tuple[Any, Any]:
+def held_out(family: Family, rows: Rows, gpu: GpuFacts, group: str, start: int = -1) -> tuple[Any, Any]:
     """Predicted and measured times of rows whose shape family was left out."""
     predicted, measured = [], []
     for out in shape_folds(family, rows):
         if (~out).sum() >= LEAST_ROWS and out.any():
-            c = fit(family, [(take(rows, ~out), gpu, group)], budget=15)
+            c = fit(family, [(take(rows, ~out), gpu, group)], 12, start)
             predicted.append(family.predict(take(rows, out), gpu, c, group).seconds)
             measured.append(rows["latency_us"][out] * 1e-6)
     if not predicted:
@@ -112,10 +121,10 @@ def held_out(family: Family, rows: Rows, gpu: GpuFacts, group: str) -> tuple[Any
 
 def fit_group(family: Family, rows: Rows, gpu: GpuFacts, group: str, check: bool = True) -> dict[str, Any]:
     """Entry of a calibration file for one group: rows, errors and values."""
-    c = fit(family, [(rows, gpu, group)])
+    c, start = _fit(family, [(rows, gpu, group)], 20)
     measured = rows["latency_us"] * 1e-6
     own = family.predict(rows, gpu, c, group).seconds
-    predicted, known = held_out(family, rows, gpu, group) if check else (np.zeros(0), np.zeros(0))
+    predicted, known = held_out(family, rows, gpu, group, start) if check else (np.zeros(0), np.zeros(0))
     ratio = known / predicted if len(known) else measured / own
     entry: dict[str, Any] = {"rows": size(rows), "parameters": len(fields(family.corrections)),
                              "in_sample": _short(errors(own, measured))}
@@ -205,15 +214,18 @@ def _of_device(rows: Rows, name: str) -> Rows:
 
 
 
-def tables_of(folder: str | Path) -> dict[str, dict[str, Any]]:
-    """Tables by family name of all recognised files of a folder."""
-    found = {}
+def tables_of(folder: str | Path) -> dict[str, Rows]:
+    """Tables by family name of all recognised files of a folder; files of one family are joined."""
+    found: dict[str, Rows] = {}
     for path in sorted(Path(folder).glob("kernel_*.csv*")):
         rows = read_table(path)
         try:
-            found[recognise(rows).name] = rows
+            name = recognise(rows).name
         except ArgumentError:
             continue  # a table that no model predicts
+        other = found.get(name, rows)
+        shared = [column for column in rows if column in other]
+        found[name] = rows if other is rows else {c: np.concatenate([other[c], rows[c]]) for c in shared}
     return found
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from perfmodel.engine.kernels.calibration import KernelCalibration, corrections_for
 from perfmodel.engine.kernels.facts import GpuFacts, gpu_facts
-from perfmodel.explore.kernel_tables import Family, Rows, device_name, read_table, recognise, size, take
+from perfmodel.explore.kernel_known import recognise
+from perfmodel.explore.kernel_tables import Family, Rows, device_name, read_table, size, take
 from perfmodel.hardware.catalog import device
 
 

@@ -63,7 +63,7 @@ def corrections_for(family: str, kind: type[Any], device: str, group: str,
     for one in files:
         groups = (one.families or {}).get(family, {})
         if groups and any(fnmatch(device, pattern) for pattern in one.applies_to):
-            name = nearest(group, tuple(groups))
+            name = nearest(group, groups)
             entry: Mapping[str, Any] = groups[name]
             known = {f.name for f in fields(kind)}
             values = {key: float(value) for key, value in entry["values"].items() if key in known}
@@ -72,21 +72,35 @@ def corrections_for(family: str, kind: type[Any], device: str, group: str,
     return Applied(kind(), "", "")
 
 
-def nearest(group: str, known: tuple[str, ...]) -> str:
-    """The known group closest to the asked one: formats and mode count most, then source, then backend."""
+def nearest(group: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
+    """The known group closest to the asked one: formats and mode count most, then source, then backend.
+
+    Where nothing tells two groups apart, the one with the smaller error and the shorter fixed time is taken.
+    """
     if group in known:
         return group
-    weights = (1.0, 2.0, 4.0, 4.0, 4.0, 4.0)
+    asked = group.split("/")
 
     def likeness(candidate: str) -> float:
-        score = 0.0
-        for weight, mine, other in zip(weights, group.split("/"), candidate.split("/"), strict=False):
-            if mine == other:
-                score += weight
-            elif other == "any" or mine == "any":
-                score += 0.4 * weight
-            elif mine in other or other in mine:
-                score += 0.5 * weight
-        return score
+        parts = candidate.split("/")
+        score = sum(weight * _alike(mine, other) for weight, mine, other in
+                    zip((1.0, 2.0), asked[:2], parts[:2], strict=False))
+        rest, wanted = list(parts[2:]), [part for part in asked[2:] if part not in ("", "any")]
+        score += sum(4.0 if part in rest else -1.0 for part in wanted)
+        if wanted and rest and wanted[0] == rest[0]:
+            score += 2.0
+        score -= 0.1 * len([part for part in rest if part not in wanted])
+        entry = known[candidate] if isinstance(known, Mapping) else {}
+        error = float(entry.get("held_out", entry.get("in_sample", {})).get("mape", 0.0))
+        fixed = float(entry.get("values", {}).get("launch", 0.0))
+        return score - 0.01 * min(error, 30.0) - 0.02 * min(fixed, 20.0)
 
     return max(known, key=likeness)
+
+
+def _alike(mine: str, other: str) -> float:
+    if mine == other:
+        return 1.0
+    if "any" in (mine, other):
+        return 0.4
+    return 0.5 if mine in other or other in mine else 0.0

@@ -106,14 +106,10 @@ def facts_column(gpu: GpuFacts) -> GpuFacts:
 
 def soft_maximum(power: Value, *parts: Value) -> Value:
     """(sum x^p)^(1/p): the sum for p = 1, where nothing overlaps, to the maximum for large p [1]."""
-    top = parts[0]
-    for part in parts[1:]:
-        top = np.maximum(top, part)
-    top = np.maximum(top, 1e-15)
     total: Value = 0.0
-    for part in parts:
-        total = total + (part / top) ** power
-    return top * total ** (1.0 / power)
+    for part in parts:  # microseconds keep the powers near one
+        total = total + (1e6 * part) ** power
+    return 1e-6 * total ** (1.0 / power)
 
 
 def wave_count(blocks: Value, processors: Value, tail: Value) -> Value:

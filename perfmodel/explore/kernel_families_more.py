@@ -1,0 +1,200 @@
+"""Families of measured kernels: whole layers, scans, encoders, absorbed products, quantisation, networks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from perfmodel.engine.collective import VOLUME
+from perfmodel.engine.kernels.alltoall import AllToAllCorrections, all_to_all_time
+from perfmodel.engine.kernels.attention_prefill import PrefillCorrections, attention_prefill_time
+from perfmodel.engine.kernels.collective_kernels import (
+    PATTERNS,
+    CollectiveCorrections,
+    collective_kernel_time,
+)
+from perfmodel.engine.kernels.facts import GpuFacts, KernelTime
+from perfmodel.engine.kernels.gemm import GemmCorrections, gemm_time
+from perfmodel.engine.kernels.layers import LayerCorrections, latent_layer_time, sparse_layer_time
+from perfmodel.engine.kernels.scan import ScanCorrections, scan_time
+from perfmodel.engine.kernels.stream import StreamCorrections, stream_time
+from perfmodel.explore.kernel_tables import BYTES, Family, Rows, columns, label, part, roofline, storage_of
+
+#: bytes of a value on the wire of an expert all-to-all, scales included
+WIRE = {"bfloat16": 2.0, "fp8": 1.0, "nvfp4": 0.5625, "fp4": 0.5625, "default": 2.0}
+
+
+def _layer(rows: Rows, gpu: GpuFacts, c: Any, group: str, absorbed: bool) -> KernelTime:
+    return latent_layer_time(rows["batch"], rows["q_len"], rows["past_len"], rows["n_heads"],
+                             storage_of(part(group, 4)), BYTES.get(part(group, 3), 2.0), gpu, c, absorbed,
+                             storage_of(part(group, 2)).key)
+
+
+def _layer_decode(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
+    return _layer(rows, gpu, c, group, True)
+
+
+def _layer_prefill(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
+    return _layer(rows, gpu, c, group, False)
+
+
+def _sparse(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
+    return sparse_layer_time(rows["batch"], rows["q_len"], rows["past_len"], rows["n_heads"],
+                             storage_of(part(group, 4)), BYTES.get(part(group, 3), 2.0), gpu, c)
+
+
+def _layer_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:
+    a, b, _, key = storage_of(part(group, 4))
+    tokens, heads = rows["batch"] * rows["q_len"], rows["n_heads"]
+    total = rows["past_len"] + rows["q_len"]
+    weights = 7168.0 * 2112.0 + 1536.0 * heads * 192.0 + heads * 128.0 * 7168.0 + 512.0 * heads * 256.0
+    decode = rows["q_len"] == 1
+    mean = total - (rows["q_len"] - 1.0) / 2.0
+    if "architecture" in rows:
+        mean, decode = np.minimum(mean, 2048.0), np.ones_like(decode)
+    attended = 2.0 * tokens * heads * mean * np.where(decode, 1088.0, 320.0)
+    moved = weights * b + tokens * 7168.0 * 2.0 * a
+    moved = moved + rows["batch"] * np.where(decode, mean, total) * 576.0 * BYTES.get(part(group, 3), 2.0)
+    products = 2.0 * tokens * weights / gpu.matrix(key)
+    return np.maximum(products + attended / gpu.matrix("bf16"), moved / gpu.dram)
+
+
+def _scan_kind(source: str) -> str:
+    if "conv1d" in source:
+        return "update" if "update" in source else "conv"
+    return "chunk" if "chunk" in source or "flashkda" in source else "recurrent"
+
+
+def _scan(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
+    kind = _scan_kind(part(group, 1))
+    if "nheads" in rows:
+        channels = rows["nheads"] * rows["head_dim"] + 2.0 * rows["n_groups"] * rows["d_state"]
+        return scan_time(kind, rows["batch"], rows["q_len"], rows["n_groups"], rows["d_state"],
+                         rows["nheads"], rows["head_dim"], rows["d_conv"], gpu, c, channels)
+    return scan_time(kind, rows["batch"], rows["q_len"], rows["num_k_heads"], rows["head_k_dim"],
+                     rows["num_v_heads"], rows["head_v_dim"], rows["d_conv"], gpu, c)
+
+
+def _scan_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:
+    tokens = rows["batch"] * rows["q_len"]
+    if "nheads" in rows:
+        channels = rows["nheads"] * rows["head_dim"] + 2.0 * rows["n_groups"] * rows["d_state"]
+        return 4.0 * tokens * channels / gpu.dram
+    values = rows["num_v_heads"] * rows["head_v_dim"]
+    moved = 4.0 * tokens * (2.0 * rows["num_k_heads"] * rows["head_k_dim"] + values)
+    state = rows["batch"] * values * rows["head_k_dim"]
+    recurrent = _scan_kind(part(group, 1)) in ("recurrent", "chunk")
+    return (moved + (8.0 * state if recurrent else 0.0)) / gpu.dram
+
+
+def _heads_of_scan(rows: Rows) -> Any:
+    return rows["nheads"] if "nheads" in rows else rows["num_v_heads"]
+
+
+def _encoder(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
+    kind = part(group, 2)
+    heads = rows["n_heads"]
+    return attention_prefill_time(rows["batch"], rows["q_len"], 0.0, heads, heads, rows["head_dim"], 0.0,
+                                  BYTES.get(kind, 2.0), BYTES.get(kind, 2.0), storage_of(kind).key, gpu, c,
+                                  causal=False)
+
+
+def _encoder_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:
+    per_head = rows["batch"] * rows["n_heads"] * rows["q_len"] * rows["head_dim"]
+    return roofline(4.0 * per_head * rows["q_len"], 8.0 * per_head, gpu.matrix("bf16"), gpu)
+
+
+def _absorb(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
+    n, k = _absorbed_sizes(group)
+    return gemm_time(rows["tokens"], n, k, storage_of(part(group, 2)), gpu, c, batch=rows["n_heads"])
+
+
+def _absorbed_sizes(group: str) -> tuple[float, float]:
+    """Columns and depth of one head: 128 -> 512 before attention, 512 -> 128 after it."""
+    return (512.0, 128.0) if "pre" in part(group, 3) else (128.0, 512.0)
+
+
+def _absorb_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:
+    a, b, c, key = storage_of(part(group, 2))
+    n, k = _absorbed_sizes(group)
+    tokens, heads = rows["tokens"], rows["n_heads"]
+    return roofline(2.0 * heads * tokens * n * k, heads * (tokens * k * a + n * k * b + tokens * n * c),
+                    gpu.matrix(key), gpu)
+
+
+def _quantise(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
+    return stream_time(rows["m"], rows["k"], 2.0 + BYTES.get(part(group, 2), 1.0), gpu, c)
+
+
+def _quantise_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:
+    return rows["m"] * rows["k"] * 3.0 / gpu.dram
+
+
+def _collective(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
+    return collective_kernel_time(part(group, 1), rows["num_gpus"], rows["message_bytes"], gpu, c)
+
+
+def _collective_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:
+    pattern = PATTERNS.get(part(group, 1), part(group, 1))
+    return VOLUME[pattern](rows["num_gpus"]) * rows["message_bytes"] / gpu.link
+
+
+def _collective_group(rows: Rows) -> Any:
+    variant = rows["variant"] if "variant" in rows else np.full(len(rows["op"]), "")
+    tag = np.where([str(v) in ("", "nan") for v in variant], "any", np.asarray(variant).astype(str))
+    return label(rows, "library", "op", extra=(tag,))
+
+
+def _all_to_all(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
+    return all_to_all_time(rows["tokens"], rows["hidden"], rows["topk"], rows["experts"], rows["ep_size"],
+                           rows["sms"], WIRE.get(part(group, 2), 2.0), gpu, c)
+
+
+def _all_to_all_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:
+    ranks = rows["ep_size"]
+    distinct = ranks * (1.0 - (1.0 - 1.0 / ranks) ** rows["topk"])
+    sent = rows["tokens"] * rows["hidden"] * WIRE.get(part(group, 2), 2.0) * distinct * (ranks - 1.0) / ranks
+    return sent / gpu.link
+
+
+def _formats(rows: Rows) -> Any:
+    return label(rows, "backend", "kernel_source", "mla_dtype", "kv_dtype", "gemm_type")
+
+
+def _heads(rows: Rows) -> Any:
+    return rows["n_heads"]
+
+
+_MODULE = ("mla_dtype", "kv_dtype", "gemm_type", "batch", "q_len", "past_len", "n_heads")
+
+FAMILIES: tuple[Family, ...] = (
+    Family("dsa_module_decode", columns(*_MODULE, "architecture"), LayerCorrections, _formats, _sparse,
+           _layer_bound, _heads, most=160),
+    Family("dsa_module_prefill", columns(*_MODULE, "architecture"), LayerCorrections, _formats, _sparse,
+           _layer_bound, _heads, most=160),
+    Family("mla_module_decode", columns(*_MODULE), LayerCorrections, _formats, _layer_decode,
+           _layer_bound, _heads, most=160),
+    Family("mla_module_prefill", columns(*_MODULE), LayerCorrections, _formats, _layer_prefill,
+           _layer_bound, _heads, most=160),
+    Family("mamba2", columns("nheads", "n_groups", "d_state", "d_conv", "batch", "q_len"), ScanCorrections,
+           lambda rows: label(rows, "backend", "kernel_source"), _scan, _scan_bound, _heads_of_scan),
+    Family("linear_attention", columns("num_k_heads", "head_k_dim", "num_v_heads", "d_conv", "batch"),
+           ScanCorrections, lambda rows: label(rows, "backend", "kernel_source", "op_name"), _scan,
+           _scan_bound, _heads_of_scan),
+    Family("encoder_attention", columns("attn_dtype", "batch", "q_len", "n_heads", "head_dim"),
+           PrefillCorrections, lambda rows: label(rows, "backend", "kernel_source", "attn_dtype"), _encoder,
+           _encoder_bound, _heads),
+    Family("mla_absorb", columns("op_name", "dtype", "tokens", "n_heads"), GemmCorrections,
+           lambda rows: label(rows, "backend", "kernel_source", "dtype", "op_name"), _absorb, _absorb_bound,
+           _heads),
+    Family("quantise", columns("dtype", "m", "k"), StreamCorrections,
+           lambda rows: label(rows, "backend", "kernel_source", "dtype"), _quantise, _quantise_bound,
+           lambda rows: rows["k"]),
+    Family("moe_alltoall", columns("phase", "comm_dtype", "ep_size", "hidden", "topk", "tokens", "sms"),
+           AllToAllCorrections, lambda rows: label(rows, "library", "phase", "comm_dtype"), _all_to_all,
+           _all_to_all_bound, lambda rows: rows["hidden"] * 100.0 + rows["topk"]),
+    Family("collectives", columns("op", "num_gpus", "message_bytes", "library"), CollectiveCorrections,
+           _collective_group, _collective, _collective_bound,
+           lambda rows: np.floor(np.log2(rows["message_bytes"]) / 2.0)),
+)
