@@ -45,3 +45,14 @@ def footprint(
         activations=graph.peak_activation(precision),
         reserve=reserve,
     )
+
+
+def chunked_peak(weights: Value, live: Value, chunks: Value, kept: Value = 0.0) -> Value:
+    """Peak memory of a pass whose largest activations run in chunks [B]: ``W + live/chunks + kept``.
+
+    live  bytes of the group with the most live activations, all at once [B]
+    kept  features that stay at full size between the groups [B]
+
+    Zhan et al., Fast and Memory-Efficient Video Diffusion Using Streamlined Inference, arXiv:2411.01171.
+    """
+    return weights + live / chunks + kept
