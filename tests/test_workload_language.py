@@ -10,6 +10,7 @@ import pytest
 import perfmodel as pm
 from perfmodel.ops.moe import destinations, distinct_experts, routed_rows, zipf_popularity
 from perfmodel.workload.block import Block
+from perfmodel.workload.decoder import MultiToken
 from perfmodel.workload.encoder_decoder import EncoderDecoder
 from perfmodel.workload.layers import Attention, Cross, Mlp
 from perfmodel.workload.step import Step
@@ -336,10 +337,24 @@ def test_generation_with_an_encoder():
 
 @pytest.mark.parametrize("name", ["deepseek-v3.2", "jamba-v0.1", "qwen3-next-80b-a3b", "gpt-oss-20b", "minimax-m2.5"])
 def test_hybrids_and_experts_run(name):
-    result = pm.inference(name, pm.system("h200-sxm", count=8), batch=[1, 32], input=1024, output=128, tp=8, precision="fp8")
+    node = pm.system("h200-sxm", count=8)
+    result = pm.inference(name, node, batch=[1, 32], input=1024, output=128, tp=8, precision="fp8")
     assert np.all(np.isfinite(result.tpot) | (np.asarray(result.feasible) == 0))
 
 
 def test_encoder_runs_forward():
     result = pm.forward("bert-base", "h100-sxm5", batch=8)
     assert float(result.latency) > 0
+
+
+def test_multi_token_module():
+    """arXiv:2412.19437: one module is a layer, two norms and a 2 h x h product; embedding and head are shared."""
+    model = pm.workload("deepseek-v3")
+    module = MultiToken(modules=1.0, layer=replace(model.dims.blocks[1], repeat=1.0))
+    longer = replace(model, dims=replace(model.dims, mtp=module))
+    ops = model.graph(batch=1, query=1, context=1).ops
+    layer = sum(op.storage("weight") for op in ops if op.name.startswith("block1")) / 58
+    assert longer.parameters - model.parameters == layer + 2 * 7168 + 2 * 7168 * 7168 + 7168
+    # the draft costs a small part of a pass: formulas 5.1, relative cost c
+    extra = longer.active_parameters - model.active_parameters
+    assert 0.03 < extra / model.active_parameters < 0.06

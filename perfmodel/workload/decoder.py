@@ -8,12 +8,38 @@ from perfmodel.algebra import Value
 from perfmodel.ops.core import Op, Split
 from perfmodel.ops.elementwise import elementwise, embedding
 from perfmodel.ops.matmul import matmul
-from perfmodel.spec import flag, many, quantity, text
+from perfmodel.spec import block, flag, many, quantity, text
 from perfmodel.workload.block import NORMS, Block, NormRule
 from perfmodel.workload.graph import Graph
 from perfmodel.workload.step import Step
 
 __all__ = ["NORMS", "Block", "Decoder"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MultiToken:
+    """Modules that predict further tokens: each joins state and next embedding, then runs one layer [1].
+
+    Embedding and head are those of the model.
+
+    [1] DeepSeek-AI, DeepSeek-V3, arXiv:2412.19437, section 2.2.
+    """
+
+    modules: Value = quantity("count", default=1.0, doc="modules, one further token each")
+    layer: Block = block(Block, doc="layer of a module")
+
+    def ops(self, hidden: Value, vocabulary: Value, step: Step, rule: NormRule) -> list[Op]:
+        """Ops of all modules."""
+        rows = step.tokens if step.logits == "all" else step.batch
+        join = [
+            *rule.ops(step.tokens, hidden, "hidden_norm", residual=False),
+            *rule.ops(step.tokens, hidden, "embedding_norm", residual=False),
+            matmul(step.tokens, hidden, 2.0 * hidden, name="join"),
+        ]
+        head = matmul(rows, vocabulary, hidden, shared=True, out_kind="logits", role="head", name="head")
+        last = [*rule.ops(rows, hidden, "final_norm"), head.divided(tp=vocabulary_split(vocabulary))]
+        ops = [*join, *self.layer.ops(hidden, step, rule), *last]
+        return [op.named(f"mtp.{op.name}").repeated(self.modules) for op in ops]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +62,7 @@ class Decoder:
     final_norm: bool = flag(default=True, doc="norm before the head")
     streams: Value | None = quantity("count", default=None, doc="residual streams collapsed before the head")
     blocks: tuple[Block, ...] = many(Block, doc="layers, in order")
+    mtp: MultiToken | None = block(MultiToken, default=None, doc="multi-token prediction, run in every pass")
 
     @property
     def rule(self) -> NormRule:
@@ -49,7 +76,10 @@ class Decoder:
         for index, layer in enumerate(self.blocks):
             prefix = f"block{index}." if len(self.blocks) > 1 else "block."
             ops += [op.named(prefix + op.name) for op in layer.ops(self.hidden, step, self.rule)]
-        return Graph(name, (*ops, *self.head(step)))
+        ops += self.head(step)
+        if self.mtp is not None:
+            ops += self.mtp.ops(self.hidden, self.vocabulary, step, self.rule)
+        return Graph(name, tuple(ops))
 
     def embed(self, step: Step) -> list[Op]:
         """Token and position embedding."""
