@@ -7,7 +7,8 @@ architecture (corrections are dimensionless), else the class file fitted to all 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatch
 from functools import cache
@@ -45,11 +46,32 @@ class Applied:
 
 
 @cache
-def calibrations() -> tuple[KernelCalibration, ...]:
-    """All shipped kernel calibrations: those of named devices first, the class last."""
+def _shelf() -> tuple[tuple[Path, tuple[str, ...]], ...]:
+    """Shipped files and the device patterns of their second line, the class last; nothing is parsed yet."""
     folder = shipped.folder("hardware_specs") / "calibrations"
-    found = [load(KernelCalibration, path) for path in sorted(Path(folder).glob("kernels-*.yaml"))]
-    return tuple(sorted(found, key=lambda one: "*" in one.applies_to))
+    found = []
+    for path in sorted(folder.glob("kernels-*.yaml")):
+        with path.open(encoding="utf-8") as lines:
+            patterns = next(line for line in lines if line.startswith("applies_to:"))
+        found.append((path, tuple(json.loads(patterns.partition(":")[2]))))
+    return tuple(sorted(found, key=lambda one: "*" in one[1]))
+
+
+@cache
+def _file(path: Path) -> KernelCalibration:
+    return load(KernelCalibration, path)
+
+
+def calibrations_of(device: str) -> Iterator[KernelCalibration]:
+    """Shipped calibrations that apply to a device, the most particular first."""
+    for path, patterns in _shelf():
+        if any(fnmatch(device, pattern) for pattern in patterns):
+            yield _file(path)
+
+
+def calibrations() -> tuple[KernelCalibration, ...]:
+    """All shipped kernel calibrations, the class last."""
+    return tuple(_file(path) for path, _ in _shelf())
 
 
 def corrections_for(family: str, kind: type[Any], device: str, group: str,
@@ -59,8 +81,7 @@ def corrections_for(family: str, kind: type[Any], device: str, group: str,
     kind   corrections class of the family
     group  ``backend/kernel source/number formats/mode``; parts may be empty
     """
-    files = calibrations() if files is None else files
-    for one in files:
+    for one in calibrations_of(device) if files is None else files:
         groups = (one.families or {}).get(family, {})
         if groups and any(fnmatch(device, pattern) for pattern in one.applies_to):
             name = nearest(group, groups)
