@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from perfmodel.algebra import is_symbolic
-from perfmodel.axes import Axis, as_axis
+from perfmodel.axes import Axis, as_axis, is_value
 from perfmodel.errors import ArgumentError, nearest
 
 
@@ -31,7 +31,7 @@ def number(
     if isinstance(value, (bool, str, bytes)) or value is None:
         raise ArgumentError(name, value, allowed)
     try:
-        axis = as_axis(name, value)
+        axis = value if is_value(value) else as_axis(name, value)
         array = np.asarray(axis.values if isinstance(axis, Axis) else axis, dtype=np.float64)
     except (TypeError, ValueError):
         raise ArgumentError(name, value, allowed) from None
@@ -42,7 +42,7 @@ def number(
         wrong |= array != np.floor(array)
     if np.any(wrong):
         raise ArgumentError(name, float(array[wrong].flat[0]), allowed)
-    return axis if isinstance(axis, Axis) else float(array)
+    return axis if isinstance(axis, Axis) else array if array.ndim else float(array)
 
 
 def whole(name: str, value: Any, *, low: float = 1.0) -> Any:

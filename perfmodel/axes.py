@@ -7,7 +7,9 @@ sweep of ten million points works on small arrays almost everywhere.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, fields, is_dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -18,6 +20,25 @@ from perfmodel.errors import ArgumentError
 
 #: Points evaluated at once: 1 MB per array, small enough for the cache, large enough to hide the interpreter.
 CHUNK = 1 << 17
+
+
+#: True while a graph is built: an array given to an operator is then a value on an open mesh, not an axis.
+_BUILDING: ContextVar[bool] = ContextVar("building", default=False)
+
+
+@contextmanager
+def arrays_are_values() -> Iterator[None]:
+    """While this is entered, arguments that are arrays stay arrays instead of becoming an Axis."""
+    token = _BUILDING.set(True)
+    try:
+        yield
+    finally:
+        _BUILDING.reset(token)
+
+
+def is_value(value: Any) -> bool:
+    """Whether an array is a value on an open mesh here."""
+    return isinstance(value, np.ndarray) and _BUILDING.get()
 
 
 @dataclass(frozen=True, eq=False)

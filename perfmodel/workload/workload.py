@@ -9,6 +9,7 @@ from typing import Any
 
 from perfmodel import shipped
 from perfmodel.algebra import Value
+from perfmodel.axes import arrays_are_values
 from perfmodel.errors import ArgumentError
 from perfmodel.formats import Precision, precision
 from perfmodel.spec import replace_path
@@ -43,9 +44,10 @@ class Workload:
         for transform in self.transforms:
             if isinstance(transform, StepTransform):
                 step = transform.step(step)
-        graph: Graph = self.dims.graph(step, self.name)
-        for transform in self.transforms:
-            graph = transform(graph)
+        with arrays_are_values():
+            graph: Graph = self.dims.graph(step, self.name)
+            for transform in self.transforms:
+                graph = transform(graph)
         return graph
 
     def pass_step(self, step: Step, prompt: Value, decode: bool) -> Step:
