@@ -95,5 +95,10 @@ def vary(target: Any, changes: Mapping[str, Any]) -> Any:
         local = path
         if isinstance(target, Device):
             local = path.removeprefix("device.")
+        elif isinstance(target, System) and path.startswith("links."):
+            # a system without links of its own is joined by those of its devices
+            name = path.split(".")[1]
+            if name not in target.links and name in target.device.links:
+                local = f"device.{path}"
         target = replace_path(target, local, value)
     return target
