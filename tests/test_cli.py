@@ -67,6 +67,11 @@ def test_set_of_a_workload_and_a_list_with_units(capsys: pytest.CaptureFixture[s
     assert data["weights"][0] < pm.inference("llama-3.1-8b", "h100-sxm5").weights
 
 
+def test_links_by_the_path_of_the_system(capsys: pytest.CaptureFixture[str]) -> None:
+    data = json.loads(answer(capsys, *RUN, "--tp", "8", "--set", "links.nvlink.bandwidth=450GB/s,900GB/s", "--json"))
+    assert data["axes"] == {"device.links.nvlink.bandwidth": [450e9, 900e9]} and data["ttft"][0] > data["ttft"][1]
+
+
 @pytest.mark.parametrize("ending", ["csv", "json", "png", "svg", "html"])
 def test_output_files(tmp_path: Path, capsys: pytest.CaptureFixture[str], ending: str) -> None:
     file = tmp_path / f"out.{ending}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import perfmodel as pm
-from perfmodel.errors import ArgumentError
 from perfmodel.closed_forms import explain
+from perfmodel.errors import ArgumentError
 from perfmodel.ops.core import Op
 from perfmodel.ops.matmul import matmul
 

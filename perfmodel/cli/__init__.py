@@ -20,6 +20,8 @@ COMMANDS = {
     "forward": "one pass of any workload: latency, throughput, energy, memory",
     "kernel": "one operator: latency, energy, bound",
     "sweep": "one question over lists of models, systems, precisions and numbers",
+    "calibrate": "fit a device to measured times, or say which rows to measure",
+    "probe": "describe the machine this runs on by measuring it; --check times PyTorch passes",
     "validate": "predictions beside published numbers, or the score on a file of measurements",
     "schema": "JSON Schemas of the description files, for editors",
 }

@@ -140,14 +140,15 @@ def changed(spec: Any, changes: list[tuple[str, str]], prefix: str = "") -> Any:
 
     prefix  ``workload.`` selects changes of the workload; an empty prefix those of the hardware
     """
+    from perfmodel.hardware.catalog import own_path
     from perfmodel.spec import get_path, replace_path
 
     for path, text in changes:
         is_workload = path.startswith("workload.")
         if is_workload != (prefix == "workload."):
             continue
-        local = path.removeprefix("workload.")
         target = spec.dims if is_workload else spec
+        local = path.removeprefix("workload.") if is_workload else own_path(spec, path)
 
         def read(piece: str, target: Any = target, local: str = local) -> Any:
             return get_path(replace_path(target, local, piece), local)

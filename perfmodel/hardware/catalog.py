@@ -92,13 +92,16 @@ def vary(target: Any, changes: Mapping[str, Any]) -> Any:
     Raises UnknownNameError for a wrong path, UnitError or ArgumentError for a wrong value.
     """
     for path, value in changes.items():
-        local = path
-        if isinstance(target, Device):
-            local = path.removeprefix("device.")
-        elif isinstance(target, System) and path.startswith("links."):
-            # a system without links of its own is joined by those of its devices
-            name = path.split(".")[1]
-            if name not in target.links and name in target.device.links:
-                local = f"device.{path}"
-        target = replace_path(target, local, value)
+        target = replace_path(target, own_path(target, path), value)
     return target
+
+
+def own_path(target: Any, path: str) -> str:
+    """The path inside `target`: a device needs no ``device.``; a system without links has those of its device."""
+    if isinstance(target, Device):
+        return path.removeprefix("device.")
+    if isinstance(target, System) and path.startswith("links."):
+        name = path.split(".")[1]
+        if name not in target.links and name in target.device.links:
+            return f"device.{path}"
+    return path

@@ -41,15 +41,8 @@ def run(args: argparse.Namespace) -> int:
     elif kind == "workload":
         _workload(common.changed(spec, args.changes, "workload."), args)
     else:
-        _hardware(common.changed(spec, _local(kind, args.changes)), args)
+        _hardware(common.changed(spec, args.changes), args)
     return 0
-
-
-def _local(kind: str, changes: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Paths of a device may carry the word ``device.`` as they do for a system."""
-    if kind != "device":
-        return changes
-    return [(path.removeprefix("device."), value) for path, value in changes]
 
 
 def find(name: str) -> tuple[str, Any]:

@@ -41,9 +41,21 @@ def run(args: argparse.Namespace) -> int:
 
     with common.Progress("training") as progress:
         result = training(
-            model, system, batch=args.batch, sequence=args.sequence, tp=args.tp, pp=args.pp, dp=args.dp,
-            micro_batch=args.micro_batch, interleave=args.interleave, recompute=args.recompute,
-            sequence_parallel=args.sequence_parallel, zero=args.zero, attention=args.attention,
-            precision=args.precision, fidelity=args.fidelity, progress=progress,
+            model,
+            system,
+            batch=args.batch,
+            sequence=args.sequence,
+            tp=args.tp,
+            pp=args.pp,
+            dp=args.dp,
+            micro_batch=args.micro_batch,
+            interleave=args.interleave,
+            recompute=args.recompute,
+            sequence_parallel=args.sequence_parallel,
+            zero=args.zero,
+            attention=args.attention,
+            precision=args.precision,
+            fidelity=args.fidelity,
+            progress=progress,
         )
     return common.finish(result, args, file)
