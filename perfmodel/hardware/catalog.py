@@ -97,7 +97,7 @@ def vary(target: Any, changes: Mapping[str, Any]) -> Any:
 
 
 def own_path(target: Any, path: str) -> str:
-    """The path inside `target`: a device needs no ``device.``; a system without links has those of its device."""
+    """The path in `target`: a device needs no ``device.``, a system without links has those of its device."""
     if isinstance(target, Device):
         return path.removeprefix("device.")
     if isinstance(target, System) and path.startswith("links."):

@@ -3,7 +3,8 @@
   perfmodel schema device          print one
   perfmodel schema --check         are the committed files current?
   perfmodel schema --write         write them again
-The first line of a description names its schema:  # yaml-language-server: $schema=../perfmodel/schema/device.json
+The first line of a description names its schema:
+  # yaml-language-server: $schema=../perfmodel/schema/device.json
 """
 
 from __future__ import annotations
