@@ -5,10 +5,12 @@ Indices and units of each design are those of the configuration files in the aut
 
 from __future__ import annotations
 
+from functools import partial
+
 from perfmodel.scenario.pipeline import slowest_of
-from perfmodel.scenario.vector_search import Index, Units, search_pipeline
+from perfmodel.scenario.vector_search import Index, Units, imbalance, search_pipeline
 from perfmodel.validation.cases import predicts, published
-from perfmodel.validation.heldout import held_out
+from perfmodel.validation.heldout import held_out, held_out_cases
 
 CLOCK = 140e6
 
@@ -63,3 +65,15 @@ _SCALE = {
 def broadcast(servers: float, quantile: float) -> float:
     """Response time when the slowest of several servers counts [ms]; one server as predicted above."""
     return float(slowest_of(servers, _response(_MEDIAN, 10), _response(_HIGH, 10), quantile))
+
+
+#: instance -> physical cores
+_CORES = {"S081-CPU-01": 8.0, "S081-CPU-02": 32.0}
+
+
+def _codes_per_core(case: str) -> tuple[float]:
+    """Codes that a core scans per query, in millions: 17 of 8192 cells of 100 M vectors, 16 lookups each."""
+    return (float(imbalance(8192.0)) * 17.0 * 1e8 / 8192.0 * 16.0 / _CORES[case] / 1e6,)
+
+
+held_out_cases({case: partial(_codes_per_core, case) for case in _CORES}, items=1.0)

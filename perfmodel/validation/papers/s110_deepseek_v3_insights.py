@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import perfmodel as pm
 from perfmodel.engine import network
+from perfmodel.engine.fidelity import cost_model
 from perfmodel.scenario.expert_parallel import (
     decode_bound,
     dispatch_bandwidth,
@@ -149,3 +150,62 @@ def dispatch(gpus: float) -> float:
     """
     route = node_limited(8.0, gpus / 8.0, 8.0, 4.0)
     return float(dispatch_bandwidth(route, 50e9, 160e9)) / 1e9
+
+
+#: multiprocessors left for computation beside the 20 that communicate
+_COMPUTING = 112.0 / 132.0
+
+
+def _training_node() -> pm.System:
+    """An H800 without the multiprocessors that communicate."""
+    node = pm.system("h800-sxm")
+    peaks = node.device.compute["matrix"].peak
+    return node.vary({
+        "device.compute.matrix.count": 112.0,
+        **{f"device.compute.matrix.peak.{key}": float(peaks[key]) * _COMPUTING for key in ("bf16", "fp8")},
+    })
+
+
+def _attention_time(passes: float) -> float:
+    """Expanded latent attention over 4096 tokens [s]; backward counts 2.5 times the work."""
+    op = pm.op.attention(
+        batch=1, query=4096, context=4096, heads=128, head_dim=192, value_dim=128, causal=True
+    )
+    return passes * float(pm.kernel(op, _training_node(), precision="bf16", fidelity="dataflow").latency)
+
+
+def _products_time() -> float:
+    """FP8 products of four expert layers, forward and twice backward, 64-way expert parallel [s]."""
+    cost, node, formats = cost_model("dataflow"), _training_node(), pm.precision("fp8")
+    # a rank holds 4 of 256 experts and gets the tokens of 64 ranks: as many rows as 8 experts of its own
+    rows = {
+        "query_down": (4096.0, 1536.0, 7168.0), "query_up": (4096.0, 24576.0, 1536.0),
+        "latent_down": (4096.0, 576.0, 7168.0), "latent_up": (4096.0, 32768.0, 512.0),
+        "out": (4096.0, 7168.0, 16384.0), "shared_up": (4096.0, 4096.0, 7168.0),
+        "shared_down": (4096.0, 7168.0, 2048.0),
+    }
+    products = [pm.op.matmul(m=m, n=n, k=k) for m, n, k in rows.values()]
+    for n, k in ((4096.0, 7168.0), (7168.0, 2048.0)):
+        products.append(pm.op.matmul(m=8192.0, n=n, k=k).named("expert", 4.0))
+    return 4.0 * 3.0 * sum(float(cost(op, node, formats).time) for op in products)
+
+
+@predicts({"S110-TRACE-compute-01": 1.0, "S110-TRACE-compute-02": 2.5}, fidelity="dataflow",
+          reason="this attention kernel keeps more of the matrix units busy than the documented reference")
+def attention_kernel(passes: float) -> float:
+    """Attention kernel of the training trace [us]."""
+    return _attention_time(passes) * 1e6
+
+
+@predicts("S110-TRACE-compute-03", fidelity="dataflow",
+          reason="sums of 128 products are promoted to fp32 outside the matrix units")
+def product_kernels() -> float:
+    """All FP8 product kernels of a forward and backward chunk [ms]."""
+    return _products_time() * 1e3
+
+
+@predicts("S110-TRACE-compute-04", fidelity="dataflow",
+          reason="gaps between kernels and exchanges that are not hidden")
+def span() -> float:
+    """Forward and backward chunk of four layers [ms]: products and attention one after the other."""
+    return (_products_time() + 4.0 * _attention_time(3.5)) * 1e3
