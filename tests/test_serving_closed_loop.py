@@ -30,6 +30,7 @@ from perfmodel.scenario.serving_cost import Hardware, Layout, Numbers, StepCost
 from perfmodel.scenario.serving_counts import step_counts
 from perfmodel.scenario.serving_engine import engine_step
 from perfmodel.scenario.serving_power import board_power, energy_per_token
+from perfmodel.validation import power_score
 from perfmodel.validation.names import candidates, hardware_name
 from perfmodel.validation.serving_data import points, read_rows, table_kind
 from perfmodel.validation.serving_fit import fit_batch, left_out, shipped
@@ -311,3 +312,24 @@ def test_shared_fit_predicts_a_device_it_has_not_seen(shared):
     guess = left_out(data, data.labels("device"), fit_batch, base)["latency"]
     error = np.abs(guess / data.column("latency_s") - 1.0)
     assert math.isfinite(error.mean()) and error.mean() < 0.12
+
+
+def test_power_of_a_kernel_table(tmp_path):
+    file = tmp_path / "power.csv"
+    file.write_text(
+        "system,backend,dtype,tokens,hidden,inter,topk,experts,moe_tp_size,moe_ep_size,latency_us,power_W,energy_J\n"
+        "b200_sxm,vllm,bfloat16,1,1000,500,1,1,1,1,10,500,0.005\n"
+        "b200_sxm,vllm,bfloat16,8192,4096,2048,2,8,1,1,900,900,0.81\n"
+    )
+    rows = power_score.read_table(str(file))
+    flop, moved, _ = power_score.work(rows)
+    assert flop[0] == 6 * 1000 * 500  # three products of 1000 x 500
+    assert moved[0] == 3 * 1000 * 500 * 2 + 2 * 2 * 1000  # weights, row in and out
+    r = power_score.score_power(file)
+    assert r["kind"] == "moe" and r["summary"]["power"]["n"] == 2
+    assert not power_score.recognises(["power_W"])
+
+
+def test_shared_power_of_kernels(shared):
+    r = power_score.score_power(shared / "data" / "aiconfigurator" / "power_moe.csv.gz")
+    assert r["summary"]["power"]["mape"] < 20.0

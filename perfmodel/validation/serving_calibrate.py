@@ -20,6 +20,7 @@ from perfmodel.scenario.corrections import corrections
 from perfmodel.scenario.runtime import profiles
 from perfmodel.scenario.serving_power import utilisation
 from perfmodel.validation.names import config_folders
+from perfmodel.validation.power_score import fit_report
 from perfmodel.validation.serving_data import Points, points, read_rows
 from perfmodel.validation.serving_fit import (
     BATCH_FIELDS,
@@ -39,6 +40,12 @@ from perfmodel.validation.serving_predict import equipped
 SERVING_TABLE, BATCH_TABLE = "aiconfigurator/serving.csv.gz", "llm_inference_bench/end_to_end.csv"
 POWER_TABLE = "llm_inference_bench/power.csv"
 
+KERNEL_POWER_TABLES = {
+    "attention_prefill": "aiconfigurator/power_attention_prefill.csv",
+    "attention_decode": "aiconfigurator/power_attention_decode.csv",
+    "moe": "aiconfigurator/power_moe.csv.gz",
+}
+
 #: engines of the batch table that share the device corrections, and those fitted on top of them alone
 MAIN = ("TensorRT-LLM", "vLLM")
 OTHERS = (("vLLM", "AMD"), ("Deepspeed-MII", "Nvidia"), ("Deepspeed", "Habana"), ("llama.cpp", "Nvidia"))
@@ -50,6 +57,7 @@ def calibrate(folder: str | Path) -> dict[str, Any]:
     serving, report = _serving(root / SERVING_TABLE)
     batch, batch_report, table = _batch(root / BATCH_TABLE)
     power, power_report = _power(root / POWER_TABLE, batch)
+    shares, kernel_reports = kernel_power(root)
     found = dict(serving.profiles)
     notes = {name: _note(SERVING_TABLE, table_errors) for name, table_errors in report["runtimes"].items()}
     for name in ("tensorrt-llm-2024", "vllm-2024"):
@@ -59,8 +67,8 @@ def calibrate(folder: str | Path) -> dict[str, Any]:
         name, profile, score = _other(table, engine, maker, batch)
         found[name], notes[name] = profile, _note(BATCH_TABLE, score)
     return {
-        "corrections": {"serving": serving.fix, "batch": batch.fix}, "power": {"batch": power},
-        "fit": {"serving": report, "batch": batch_report, "power": power_report},
+        "corrections": {"serving": serving.fix, "batch": batch.fix}, "power": {"batch": power, **shares},
+        "fit": {"serving": report, "batch": batch_report, "power": power_report, **kernel_reports},
         "profiles": found, "notes": notes,
     }
 
@@ -173,6 +181,16 @@ def _power(path: Path, batch: Fit) -> tuple[dict[str, float], dict[str, Any]]:
         "unseen_device": _round(errors(np.minimum(unseen, 1.0), ratio)),
     }
     return dict(zip(("static", "memory", "compute"), (float(s) for s in shares), strict=True)), report
+
+
+def kernel_power(root: Path) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
+    """Shares of the board limit per kind of kernel, and their errors."""
+    shares, reports = {}, {}
+    for kind, table in KERNEL_POWER_TABLES.items():
+        shares[kind], report = fit_report(root / table)
+        scores = {k: _round(v) if isinstance(v, dict) else v for k, v in report.items()}
+        reports[f"power_{kind}"] = {**scores, "date": date.today().isoformat()}
+    return shares, reports
 
 
 def _note(table: str, score: Mapping[str, Any]) -> str:
