@@ -26,6 +26,16 @@ def cost_model(fidelity: str, runtime: str = "vllm", end: str = "middle") -> Cos
     chosen = choice("fidelity", fidelity, FIDELITIES)
     if chosen == "roofline":
         return cost
+    from perfmodel.engine.achieved import calibrated_cost, corrections
     from perfmodel.engine.gpu import kernel_cost
 
-    return partial(kernel_cost, calibrated=chosen == "calibrated", runtime=runtime, end=end)
+    model = partial(kernel_cost, calibrated=chosen == "calibrated", runtime=runtime, end=end)
+    if chosen == "dataflow":
+        return model
+
+    def calibrated(op: Op, system: System, precision: Precision) -> OpCost:
+        if corrections(system.device):  # the device carries what was fitted to it
+            return calibrated_cost(op, system, precision, end=end)
+        return model(op, system, precision)
+
+    return calibrated

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from perfmodel.algebra import maximum
+from perfmodel.engine.achieved import kernel_files
 from perfmodel.engine.kernels.attention_decode import DecodeCorrections, attention_decode_time
 from perfmodel.engine.kernels.attention_prefill import PrefillCorrections, attention_prefill_time
 from perfmodel.engine.kernels.calibration import Applied, corrections_for
@@ -58,7 +59,8 @@ class Question:
         """Fitted corrections with their origin."""
         formats = TABLE_NAMES.get(compute_format(self.op, self.precision).compute, "bfloat16")
         group = "/".join([self.runtime, "any", formats, *([mode] if mode else [])])
-        return corrections_for(family, kind, self.system.device.name, group)
+        device = self.system.device
+        return corrections_for(family, kind, device.name, group, kernel_files(device))
 
     def storage(self) -> Storage:
         """Bytes of the operands and the format of the matrix unit."""

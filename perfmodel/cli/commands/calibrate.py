@@ -82,7 +82,8 @@ def text(name: str, achieved: Any) -> str:
     for part, words in (("in_sample", "error on the rows"), ("held_out", f"left out ({achieved['split']})")):
         if part in achieved:
             lines.append(
-                f"{words}: mean {100 * achieved[part]['mape']:.1f} %, bias {100 * achieved[part]['bias']:+.1f} %"
+                f"{words}: mean {100 * achieved[part]['mape']:.1f} %, "
+                f"bias {100 * achieved[part]['bias']:+.1f} %"
             )
     if "spread" in achieved:
         lines.append(
