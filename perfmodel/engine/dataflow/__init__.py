@@ -1,0 +1,1 @@
+"""Dataflow engine: mappings of loop nests on memory hierarchies and spatial arrays, their accesses and costs."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from perfmodel.engine.dataflow.accelerator import Accelerator, Level, Widths
 from perfmodel.engine.dataflow.conventions import Conventions
 from perfmodel.engine.dataflow.kernel import Config, Cost, Kernel, Trails, View
 from perfmodel.engine.dataflow.mapping import Keep, Loop, LoopNest
-from perfmodel.engine.dataflow.options import Floats, Ints, Rows, build_rows
+from perfmodel.engine.dataflow.options import Floats, Ints, Rows, build_rows, merge_rows
 from perfmodel.engine.dataflow.plans import Plan, score
 from perfmodel.engine.dataflow.pricing import first_words
 from perfmodel.engine.dataflow.problem import Problem
@@ -51,29 +52,40 @@ class Task:
         """True if the objective needs cycles."""
         return self.objective != "energy" or bool(np.any(self.accelerator.static_power))
 
-    def least_bits(self, tensor: str) -> float:
-        """Bits of an element at its narrowest."""
-        role = self.problem.operand(tensor).role
-        return min(float(self.width.of(role, False)), float(self.width.of(role, True)))
+    @cached_property
+    def least_bits(self) -> dict[str, float]:
+        """Tensor -> bits of an element at its narrowest."""
+        return {
+            o.name: min(float(self.width.of(o.role, False)), float(self.width.of(o.role, True)))
+            for o in self.problem.operands
+        }
 
-    @property
+    @cached_property
     def extra_bytes(self) -> float:
         """Bytes of tensors that are not mapped (bias)."""
         return float(sum(self.problem.extra.values(), 0.0)) * float(self.width.weight) / 8
 
 
 class Arena:
-    """All rows of one plan, or those given."""
+    """All rows of some plans that share a Config, or the rows given (of one plan)."""
 
-    def __init__(self, task: Task, plan: Plan, budget: int, rows: Rows | None = None) -> None:
-        self.task, self.plan, self.config = task, plan, plan.config
-        self.rows = rows or self._rows(budget)
+    def __init__(self, task: Task, plans: Sequence[Plan], budget: int, rows: Rows | None = None) -> None:
+        self.task, self.plans, self.config = task, plans, plans[0].config
+        parts = [self._rows(plan, budget) for plan in plans] if rows is None else [rows]
+        self.complete = [part.complete for part in parts]
+        self.rows, self.origin = merge_rows(parts)
+        positions = {
+            axis.name: np.array([plan.positions[axis.name] for plan in plans], float)[self.origin]
+            for axis in task.accelerator.axes
+        }
         self.kernel = Kernel(
-            task.problem, task.accelerator, task.width, task.conventions, plan.config, self.rows, task.timed
+            task.problem, task.accelerator, task.width, task.conventions, self.config, self.rows, positions,
+            task.timed,
         )
-        self.shape = tuple(len(block) for block in plan.config.structures)
-        self.edges = self._edges()
+        self.shape = tuple(len(block) for block in self.config.structures)
+        self.edges = np.array([self._edges(plan) for plan in plans])[self.origin]
         self.top: tuple[float, int] = (float("inf"), -1)
+        self.least = [float("inf")] * len(plans)
 
     @property
     def mappings(self) -> float:
@@ -93,9 +105,9 @@ class Arena:
             forced[-1] = frozenset(problem.bounds) - kept
         return forced
 
-    def _rows(self, budget: int) -> Rows:
+    def _rows(self, plan: Plan, budget: int) -> Rows:
         bounds = {loop: int(bound) for loop, bound in self.task.problem.bounds.items()}
-        return build_rows(bounds, self.config.lanes, self.forced, self.fits, budget)
+        return build_rows(bounds, plan.lanes, self.forced, self.fits, budget)
 
     def fits(self, stage: int, tiles: Mapping[str, Floats]) -> Mask:
         """Rows whose smallest tiles have room in a stage."""
@@ -106,19 +118,19 @@ class Arena:
             if np.isinf(level.room):
                 continue
             used = sum(
-                (problem.operand(t).footprint(sizes) * self.task.least_bits(t) / 8
+                (problem.operand(t).footprint(sizes) * self.task.least_bits[t] / 8
                  for t, holder in self.config.holders[stage].items() if holder is level), 0.0,
             )
             good = good & (np.asarray(used) <= level.room)
         return np.broadcast_to(good, np.broadcast(*tiles.values()).shape)
 
-    def _edges(self) -> float:
-        """Fill and drain cycles, the same for all rows."""
+    def _edges(self, plan: Plan) -> float:
+        """Fill and drain cycles, the same for all rows of a plan."""
         task = self.task
         if task.conventions.edges == "free":
             return 0.0
         total = float(task.accelerator.skew)
-        spread = [(axis, self.plan.unrolling[axis.name]) for axis in task.accelerator.axes]
+        spread = [(axis, plan.unrolling[axis.name]) for axis in task.accelerator.axes]
         for kept in self.config.holders[:-1]:
             for tensor, level in kept.items():
                 if level is not None:
@@ -134,7 +146,7 @@ class Arena:
 
     # --- lower bounds -------------------------------------------------------------------------------
 
-    def bounds(self, view: View) -> Floats:
+    def bounds(self, view: View, edges: Floats) -> Floats:
         """Lower bound of the objective per row, the least over the inner ends of all blocks.
 
         With the inner ends given, the energy of each stage is exact at its best structure and independent of
@@ -153,14 +165,16 @@ class Arena:
                 if key not in cache:
                     cache[key] = self._stage_bound(view, stage, [dict(end) for end in ends])
                 parts.append(cache[key])
-            least = np.minimum(least, self._combine(view, parts))
+            least = np.minimum(least, self._combine(view, parts, edges))
         return least
 
-    def _combine(self, view: View, parts: Sequence[tuple[Floats, dict[str, Floats], Floats]]) -> Floats:
+    def _combine(
+        self, view: View, parts: Sequence[tuple[Floats, dict[str, Floats], Floats]], edges: Floats
+    ) -> Floats:
         task = self.task
         energy: Any = float(task.problem.macs) * float(task.accelerator.mac_energy) + self._extra_energy()
         cycles: Any = view.compute()
-        wait: Any = self.edges
+        wait: Any = edges
         ports: dict[str, Any] = {}
         for spent, busy, held in parts:
             energy, wait = energy + spent, wait + held
@@ -203,7 +217,7 @@ class Arena:
             used: Any = 0.0
             for tensor in self._held(stage, level):
                 elements = view.usage(tensor, stage, structure.still[tensor])
-                used = used + elements * self.task.least_bits(tensor) / 8
+                used = used + elements * self.task.least_bits[tensor] / 8
             good = good & (used <= level.room)
         return good
 
@@ -221,7 +235,9 @@ class Arena:
         bound = np.empty(total)
         for start in range(0, total, _CHUNK):
             picked = np.arange(start, min(start + _CHUNK, total))
-            bound[picked] = self.bounds(self.kernel.view(picked))
+            bound[picked] = self.bounds(self.kernel.view(picked), self.edges[picked])
+        for number in range(len(self.plans)):
+            self.least[number] = float(np.min(bound[self.origin == number], initial=np.inf))
         order = np.argsort(bound, kind="stable")
         position, step = 0, 2
         most = max(1, _GRID // int(np.prod(self.shape)))
@@ -233,7 +249,7 @@ class Arena:
             step *= 2
 
     def _price(self, picked: Ints, best: Best) -> None:
-        values = self.grid(self.kernel.view(picked))
+        values = self.grid(self.kernel.view(picked), self.edges[picked])
         at = int(np.argmin(values))
         row, *choice = np.unravel_index(at, values.shape)
         value = float(values.flat[at])
@@ -242,14 +258,14 @@ class Arena:
         if value < best.value:
             best.value, best.nest = value, self.nest(int(picked[row]), [int(c) for c in choice])
 
-    def grid(self, view: View) -> Floats:
+    def grid(self, view: View, edges: Floats) -> Floats:
         """Objective of every row and combination of structures, shape (rows, structures of each block)."""
         task = self.task
         shape = (view.size, *self.shape)
         energy = np.full(shape, float(task.problem.macs) * float(task.accelerator.mac_energy))
         energy += self._extra_energy()
         ports: dict[str, Floats] = {}
-        wait = np.full(shape, self.edges)
+        wait = edges.reshape(-1, *[1] * len(self.shape)) * np.ones(shape)
         partial: dict[int, Floats] = {}
         for stage in range(1, self.config.blocks + 1):
             for tensor in self._tensors(stage):
@@ -297,7 +313,7 @@ class Arena:
         for block, number in enumerate(choice):
             structure, kept = config.structures[block][number], config.holders[block + 1]
             for axis in config.stages[block + 1].axes:
-                for loop, factor in self.plan.unrolling[axis.name].items():
+                for loop, factor in self.plans[self.origin[row]].unrolling[axis.name].items():
                     nodes.append(Loop(loop, float(factor), axis.name))
             nodes += [self._loop(loop, row, block) for loop in common]
             for place in range(len(structure.order) + 1):

@@ -46,19 +46,15 @@ class Cost:
 
 @dataclass(frozen=True)
 class Config:
-    """A fixed choice of levels and unrolling: where tensors live, and the structures of each block.
+    """A fixed choice of levels: where tensors live, and the structures of each block.
 
     holders     per stage (outermost first, MAC last), tensor -> level
     structures  per block
-    lanes       loop -> spatial factor of each block
-    positions   axis -> positions in use
     """
 
     stages: tuple[Stage, ...]
     holders: tuple[Mapping[str, Level | None], ...]
     structures: tuple[tuple[Structure, ...], ...]
-    lanes: Mapping[str, tuple[int, ...]]
-    positions: Mapping[str, int]
 
     @property
     def blocks(self) -> int:
@@ -71,20 +67,23 @@ class Config:
 
 
 class Kernel:
-    """Evaluates rows of one Config."""
+    """Evaluates rows of one Config; `positions` are those in use per axis and row."""
 
     def __init__(
         self, problem: Problem, accelerator: Accelerator, width: Widths, conventions: Conventions,
-        config: Config, rows: Rows, timed: bool = True,
+        config: Config, rows: Rows, positions: Mapping[str, Floats], timed: bool = True,
     ) -> None:
         self.problem, self.accelerator, self.width = problem, accelerator, width
         self.conventions, self.config, self.rows, self.timed = conventions, config, rows, timed
+        self.positions = positions
         self.tables: dict[tuple[object, ...], Floats] = {}
         self.classes = {loop: group for s in config.structures for group in s[0].order for loop in group}
 
     def view(self, picked: Ints) -> View:
         """The same kernel looking at some rows."""
-        return View(self, {loop: index[picked] for loop, index in self.rows.index.items()}, len(picked))
+        positions = {axis: lanes[picked] for axis, lanes in self.positions.items()}
+        index = {loop: index[picked] for loop, index in self.rows.index.items()}
+        return View(self, index, positions, len(picked))
 
     def count_table(self, loop: str, idle: frozenset[int], inner: int, spread: int, first: int = 0) -> Floats:
         """Non-empty iterations per chain: in time of blocks up to `inner` but not the idle ones, and over the
@@ -94,8 +93,8 @@ class Kernel:
             chains: Chains = self.rows.chains[loop]
             factors: list[object] = []
             flags: list[bool] = []
-            for block, lane in enumerate(chains.lanes):
-                factors += [float(lane), chains.factors[:, block]]
+            for block in range(self.config.blocks):
+                factors += [chains.lanes[:, block], chains.factors[:, block]]
                 flags += [first <= block < spread, block <= inner and block not in idle]
             counted = count_iterations(chains.bound, factors, flags)
             self.tables[key] = np.broadcast_to(np.asarray(counted, float), (len(chains.factors),))
@@ -114,8 +113,10 @@ class Kernel:
 class View:
     """Some rows of a kernel; results are cached while it lives."""
 
-    def __init__(self, kernel: Kernel, index: Mapping[str, Ints], size: int) -> None:
-        self.kernel, self.index, self.size = kernel, index, size
+    def __init__(
+        self, kernel: Kernel, index: Mapping[str, Ints], positions: Mapping[str, Floats], size: int
+    ) -> None:
+        self.kernel, self.index, self.positions, self.size = kernel, index, positions, size
         self.cache: dict[tuple[object, ...], Floats] = {}
         self.masks: dict[tuple[object, ...], Mask] = {}
         self.costs: dict[tuple[object, ...], Cost] = {}
@@ -136,8 +137,8 @@ class View:
         if key not in self.cache:
             config = self.kernel.config
             copies = np.ones(self.size)
-            for loop, lanes in config.lanes.items():
-                if any(lane > 1 for lane in lanes[:stage]):
+            for loop, chains in self.kernel.rows.chains.items():
+                if np.any(chains.lanes[:, :stage] > 1):
                     busiest = self.count(loop, frozenset(), config.blocks, config.blocks, stage)
                     copies = copies * float(self.kernel.problem.bounds[loop]) / busiest
             self.cache[key] = copies
@@ -284,7 +285,7 @@ class View:
         energy = np.zeros(self.size)
         for number in range(outer, stage):
             for axis in self.kernel.config.stages[number + 1].axes:
-                energy = energy + amount * self.kernel.config.positions[axis.name] * axis.hop_energy
+                energy = energy + amount * self.positions[axis.name] * axis.hop_energy
         return energy
 
     def usage(self, tensor: str, stage: int, still: frozenset[LoopClass]) -> Floats:

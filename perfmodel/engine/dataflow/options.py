@@ -6,8 +6,10 @@ blocks are fixed.  Rows are built from the innermost stage outwards and dropped 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,10 @@ from perfmodel.engine.dataflow.space import tile_sizes
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
+Mask = NDArray[np.bool_]
+
+#: Numbers of tile sizes per split that are tried, until the rows exceed their budget.
+_LIMITS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 18, 22, 27, 34, 44, 60, 90, None)
 
 
 @dataclass(frozen=True)
@@ -23,48 +29,60 @@ class Chains:
     """Factor chains of one loop.
 
     bound    size N
-    lanes    spatial factor in front of each block's stage, block 1 first
+    lanes    spatial factors in front of each block, outermost first, shape (chains, blocks)
     factors  temporal factors, shape (chains, blocks)
     """
 
     bound: float
-    lanes: tuple[int, ...]
+    lanes: Floats
     factors: Floats
 
     def inside(self, block: int) -> Floats:
         """Tile of one instance of the stage below a block [elements, may exceed the bound]."""
-        size = np.ones(len(self.factors))
-        for later in range(block + 1, len(self.lanes)):
-            size = size * self.factors[:, later] * self.lanes[later]
-        return size
+        return np.asarray(np.prod(self.factors[:, block + 1:] * self.lanes[:, block + 1:], axis=1))
 
 
-@dataclass
-class _Prefix:
-    """Chains known from the innermost block up to some block: factors so far, and what is left to cover."""
+@dataclass(frozen=True)
+class _Tree:
+    """Chains of one loop grown from the innermost block outwards, one step a block.
 
-    factors: list[tuple[int, ...]]
-    size: list[int]
-    left: list[int]
+    first, count  per step: children of each partial chain
+    size          per step: product of the factors so far
+    factors       complete chains, outermost factor first
+    """
 
-
-def _extend(prefix: _Prefix, sizes: Callable[[int], tuple[int, ...]]) -> tuple[_Prefix, Ints, Ints]:
-    """Prefixes with one more factor; first child and number of children of each old prefix."""
-    made = _Prefix([], [], [])
-    first, count = [], []
-    for chain, size, rest in zip(prefix.factors, prefix.size, prefix.left, strict=True):
-        first.append(len(made.factors))
-        own = sizes(rest)
-        count.append(len(own))
-        for factor in own:
-            made.factors.append((factor, *chain))
-            made.size.append(size * factor)
-            made.left.append(-(-rest // factor))
-    return made, np.array(first, dtype=np.intp), np.array(count, dtype=np.intp)
+    first: tuple[Ints, ...]
+    count: tuple[Ints, ...]
+    size: tuple[Floats, ...]
+    factors: Floats
 
 
-#: Keeps rows that fit: (block, loop -> tile of one instance of the stage below it) -> mask.
-Fits = Callable[[int, Mapping[str, Floats]], NDArray[np.bool_]]
+@lru_cache(maxsize=4096)
+def _tree(rest: int, forced: tuple[bool, ...], limit: int | None) -> _Tree:
+    """All chains that cover `rest`; `forced`: per block (outermost first), the factor is one."""
+    chains: list[tuple[int, ...]] = [()]
+    left, sizes = [rest], [1]
+    first, count, size = [], [], []
+    for one in reversed(forced[1:]):
+        grown: list[tuple[int, ...]] = []
+        grown_left, grown_size, starts, counts = [], [], [], []
+        for chain, open_, done in zip(chains, left, sizes, strict=True):
+            starts.append(len(grown))
+            own = (1,) if one else tile_sizes(open_, limit)
+            counts.append(len(own))
+            grown += [(factor, *chain) for factor in own]
+            grown_left += [-(-open_ // factor) for factor in own]
+            grown_size += [done * factor for factor in own]
+        chains, left, sizes = grown, grown_left, grown_size
+        first.append(np.array(starts, dtype=np.intp))
+        count.append(np.array(counts, dtype=np.intp))
+        size.append(np.array(sizes, dtype=float))
+    factors = np.array([(open_, *chain) for chain, open_ in zip(chains, left, strict=True)], dtype=float)
+    return _Tree(tuple(first), tuple(count), tuple(size), factors)
+
+
+#: Keeps rows that fit: (stage, loop -> tile of one instance of the stage) -> mask.
+Fits = Callable[[int, Mapping[str, Floats]], Mask]
 
 
 @dataclass(frozen=True)
@@ -79,6 +97,22 @@ class Rows:
         return len(next(iter(self.index.values()))) if self.index else 1
 
 
+def merge_rows(parts: Sequence[Rows]) -> tuple[Rows, Ints]:
+    """One table of rows from several, and the number of the part that each row comes from."""
+    origin = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    if len(parts) == 1:
+        return parts[0], origin
+    chains: dict[str, Chains] = {}
+    index: dict[str, Ints] = {}
+    for loop, first in parts[0].chains.items():
+        tables = [part.chains[loop] for part in parts]
+        offsets = np.cumsum([0, *(len(table.factors) for table in tables[:-1])])
+        lanes = np.concatenate([table.lanes for table in tables])
+        chains[loop] = Chains(first.bound, lanes, np.concatenate([table.factors for table in tables]))
+        index[loop] = np.concatenate([part.index[loop] + o for part, o in zip(parts, offsets, strict=True)])
+    return Rows(chains, index, all(part.complete for part in parts)), origin
+
+
 def build_rows(
     bounds: Mapping[str, int], lanes: Mapping[str, tuple[int, ...]], forced: Sequence[frozenset[str]],
     fits: Fits, budget: int,
@@ -86,71 +120,74 @@ def build_rows(
     """Rows of all chains that fit, with as many tile sizes per loop as `budget` rows allow.
 
     bounds  loop -> N
-    lanes   loop -> spatial factor in front of each stage, block 1 first
+    lanes   loop -> spatial factor in front of each block, outermost first
     forced  per block, loops whose factor there is one
     """
-    rows = None
-    for limit in (2, 3, 4, 5, 6, 7, 8, 10, 12, 15, 18, 22, 27, 34, 44, 60, 90, None):
-        more = _build(bounds, lanes, forced, fits, budget if limit != 2 else 1 << 40, limit)
-        if more is None:
+    rests = {loop: -(-bound // math.prod(lanes[loop])) for loop, bound in bounds.items()}
+    ones = {loop: tuple(loop in block for block in forced) for loop in bounds}
+    rows, size = None, 0
+    for limit, following in zip(_LIMITS, (*_LIMITS[1:], None), strict=True):
+        trees = {loop: _tree(rests[loop], ones[loop], limit) for loop in bounds}
+        chains = math.prod(len(tree.factors) for tree in trees.values())
+        if rows is not None and size and len(rows) * chains / size > 3 * budget:
             break
-        # a limit that cut nothing off has reached all sizes
-        if rows is not None and limit is not None and len(more) == len(rows) and _uncut(bounds, lanes, limit):
-            return Rows(more.chains, more.index, True)
-        rows = more
-    if rows is None:  # pragma: no cover - the first attempt has no limit
-        raise RuntimeError("unreachable")
-    return rows
+        ahead = {loop: _tree(rests[loop], ones[loop], following) for loop in bounds} if following else trees
+        if limit and math.prod(len(tree.factors) for tree in ahead.values()) <= budget and not _all(
+            rests, following
+        ):
+            continue  # the next step fits for certain
+        made = _build(bounds, lanes, trees, fits, budget if rows is not None else 1 << 40)
+        if made is None:
+            break
+        rows, size = Rows(*made, _all(rests, limit)), chains
+        if rows.complete:
+            break
+    return rows if rows is not None else Rows({}, {}, False)
 
 
-def _uncut(bounds: Mapping[str, int], lanes: Mapping[str, tuple[int, ...]], limit: int) -> bool:
-    """True if no loop has more tile sizes than the limit."""
-    return all(len(tile_sizes(-(-b // int(np.prod(lanes[d]))))) <= limit for d, b in bounds.items())
+def _all(rests: Mapping[str, int], limit: int | None) -> bool:
+    """True if the limit cuts off no tile size of any loop."""
+    return limit is None or all(len(tile_sizes(rest)) <= limit for rest in rests.values())
 
 
 def _build(
-    bounds: Mapping[str, int], lanes: Mapping[str, tuple[int, ...]], forced: Sequence[frozenset[str]],
-    fits: Fits, budget: int, limit: int | None,
-) -> Rows | None:
-    """Rows with at most `limit` sizes per split, or None if there are more than the budget."""
-    blocks = len(forced)
-    prefix, index = {}, {loop: np.zeros(1, dtype=np.intp) for loop in bounds}
-    for loop, bound in bounds.items():
-        prefix[loop] = _Prefix([()], [1], [-(-bound // int(np.prod(lanes[loop])))])
-    rows = 1
-    for block in range(blocks - 1, 0, -1):
-        for loop in bounds:
-            one = loop in forced[block]
-            first, count = _grow(prefix, loop, one, limit)
-            repeats = count[index[loop]]
+    bounds: Mapping[str, int], lanes: Mapping[str, tuple[int, ...]], trees: Mapping[str, _Tree], fits: Fits,
+    budget: int,
+) -> tuple[dict[str, Chains], dict[str, Ints]] | None:
+    """Rows of all combinations of chains that fit, or None if there are more than the budget."""
+    index = {loop: np.zeros(1, dtype=np.intp) for loop in bounds}
+    rows, steps = 1, len(next(iter(trees.values())).first)
+    blocks = steps + 1
+    for step in range(steps):
+        stage = blocks - 1 - step
+        tiles = {}
+        for loop, lane in lanes.items():
+            done = trees[loop].size[step - 1][index[loop]] if step else np.ones(rows)
+            tiles[loop] = done * math.prod(lane[stage:])
+        for loop, tree in trees.items():
+            repeats = tree.count[step][index[loop]]
             total = int(repeats.sum())
             if total > 8 * budget:
                 return None
             at = np.repeat(np.arange(rows), repeats)
-            step = np.arange(total) - np.repeat(np.cumsum(repeats) - repeats, repeats)
+            child = np.arange(total) - np.repeat(np.cumsum(repeats) - repeats, repeats)
+            child += tree.first[step][index[loop]][at]
             index = {other: values[at] for other, values in index.items()}
-            start = first[index[loop]] if total else np.zeros(0, dtype=np.intp)
-            index[loop] = start + step
-            tiles = {other: _tile(prefix[other], lanes[other], index[other], block) for other in bounds}
-            good = fits(block, tiles)
-            index = {other: values[good] for other, values in index.items()}
-            rows = int(good.sum())
+            tiles = {other: values[at] for other, values in tiles.items()}
+            index[loop] = child
+            tiles[loop] = tree.size[step][child] * math.prod(lanes[loop][stage:])
+            good = fits(stage, tiles)
+            if not good.all():
+                index = {other: values[good] for other, values in index.items()}
+                tiles = {other: values[good] for other, values in tiles.items()}
+            rows = len(index[loop])
             if rows > budget:
                 return None
-    chains = {}
-    for loop, bound in bounds.items():
-        full = [(rest, *chain) for chain, rest in zip(prefix[loop].factors, prefix[loop].left, strict=True)]
-        chains[loop] = Chains(float(bound), lanes[loop], np.array(full, dtype=float))
-    return Rows(chains, index, limit is None)
-
-
-def _grow(prefix: dict[str, _Prefix], loop: str, one: bool, limit: int | None) -> tuple[Ints, Ints]:
-    prefix[loop], first, count = _extend(
-        prefix[loop], (lambda rest: (1,)) if one else (lambda rest: tile_sizes(rest, limit))
-    )
-    return first, count
-
-
-def _tile(prefix: _Prefix, lanes: tuple[int, ...], index: Ints, block: int) -> Floats:
-    """Tile of the stage above a block (its loops and lanes included), as far as the factors are known."""
-    return np.array(prefix.size, dtype=float)[index] * int(np.prod(lanes[block:]))
+    chains = {
+        loop: Chains(
+            float(bound), np.broadcast_to(np.array(lanes[loop], float), trees[loop].factors.shape),
+            trees[loop].factors,
+        )
+        for loop, bound in bounds.items()
+    }
+    return chains, index

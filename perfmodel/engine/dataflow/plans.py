@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,10 +32,16 @@ _MOST = 96
 
 @dataclass(frozen=True)
 class Plan:
-    """One unrolling and one choice of bypasses, with a lower bound of its objective."""
+    """One unrolling and one choice of bypasses, with a lower bound of its objective.
+
+    lanes      loop -> spatial factor in front of each block, outermost first
+    positions  axis -> positions in use
+    """
 
     config: Config
     unrolling: Unrolling
+    lanes: Mapping[str, tuple[int, ...]]
+    positions: Mapping[str, int]
     bound: float
 
 
@@ -54,16 +61,15 @@ def plans(
     made = []
     spread, every = unrollings(problem, accelerator, fast=objective == "latency")
     for holders in _holders(problem, staged):
-        blocks = _block_structures(problem, holders, conventions)
+        config = Config(staged, holders, _block_structures(problem, holders, conventions))
         for unrolling in spread:
             lanes = {
                 loop: tuple(across(unrolling, loop, stage.axes) for stage in staged[1:])
                 for loop in problem.bounds
             }
             positions = {name: int(np.prod(list(f.values()) or [1])) for name, f in unrolling.items()}
-            config = Config(staged, holders, blocks, lanes, positions)
-            bound = _bound(problem, accelerator, objective, width, conventions, config)
-            made.append(Plan(config, unrolling, bound))
+            bound = _bound(problem, accelerator, objective, width, conventions, config, lanes)
+            made.append(Plan(config, unrolling, lanes, positions, bound))
     made.sort(key=lambda plan: plan.bound)
     return made[:_MOST], every and len(made) <= _MOST
 
@@ -115,17 +121,17 @@ def _tail(order: Sequence[LoopClass], operand: Operand) -> frozenset[LoopClass]:
 
 def _bound(
     problem: Problem, accelerator: Accelerator, objective: str, width: Widths, conventions: Conventions,
-    config: Config,
+    config: Config, lanes: Mapping[str, tuple[int, ...]],
 ) -> float:
     """Bound of an unrolling: time steps without memory, each tensor moved once, MAC reads by multicast."""
     steps = 1.0
     for loop, bound in problem.bounds.items():
-        steps *= -(-int(bound) // int(np.prod(config.lanes[loop])))
+        steps *= -(-int(bound) // math.prod(lanes[loop]))
     energy = float(problem.macs) * float(accelerator.mac_energy)
     for operand in problem.operands:
         for stage in range(1, config.blocks + 1):
             if stage == config.blocks or operand.name in config.holders[stage]:
-                energy += _least_energy(problem, width, conventions, config, operand, stage)
+                energy += _least_energy(problem, width, conventions, config, lanes, operand, stage)
     # the outermost level moves every tensor once
     far = accelerator.levels[0]
     sizes = {o.name: float(o.footprint(problem.bounds)) * _narrow(width, o) for o in problem.operands}
@@ -141,17 +147,18 @@ def _narrow(width: Widths, operand: Operand) -> float:
 
 
 def _least_energy(
-    problem: Problem, width: Widths, conventions: Conventions, config: Config, operand: Operand, stage: int
+    problem: Problem, width: Widths, conventions: Conventions, config: Config,
+    lanes: Mapping[str, tuple[int, ...]], operand: Operand, stage: int,
 ) -> float:
     """Least energy of moving an operand into a stage."""
     outer = config.parent(operand.name, stage)
     moved = float(operand.footprint(problem.bounds))
     if stage == config.blocks and (operand.output or conventions.operand_reads == "per_mac"):
         beside = [
-            factor for loop, lane in config.lanes.items() if loop not in operand.loops or operand.windows
+            factor for loop, lane in lanes.items() if loop not in operand.loops or operand.windows
             for factor in lane[outer:]
         ]
-        moved = float(problem.macs) / float(np.prod(beside or [1]))
+        moved = float(problem.macs) / math.prod(beside)
     bits = _narrow(width, operand)
     above, below = config.holders[outer][operand.name], config.holders[stage].get(operand.name)
     per_byte = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -34,7 +35,7 @@ class Operand:
         """True if the tensor is written."""
         return self.role == "output"
 
-    @property
+    @cached_property
     def loops(self) -> frozenset[str]:
         """All loops that the tensor depends on."""
         return frozenset(self.plain) | {loop for w in self.windows for loop in (w.out, w.kernel)}
@@ -68,9 +69,13 @@ class Problem:
         """The tensor that is written."""
         return next(operand for operand in self.operands if operand.output)
 
+    @cached_property
+    def _by_name(self) -> dict[str, Operand]:
+        return {operand.name: operand for operand in self.operands}
+
     def operand(self, name: str) -> Operand:
         """Operand of this name."""
-        return next(operand for operand in self.operands if operand.name == name)
+        return self._by_name[name]
 
 
 def problem(op: Op) -> Problem:

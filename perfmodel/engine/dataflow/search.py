@@ -42,7 +42,7 @@ class _Level:
 
 
 _LEVELS = (
-    _Level(512, 1 << 30, 1e-3, 1), _Level(16384, 3, 1e-3, 2), _Level(1 << 17, 2, 1e-4, 2),
+    _Level(512, 1 << 30, 1e-3, 0), _Level(16384, 3, 1e-3, 2), _Level(1 << 17, 2, 1e-4, 2),
     _Level(1 << 20, 8, 0.0, 2), _Level(1 << 22, 64, 0.0, 2), _Level(1 << 24, 1 << 30, 0.0, 1),
 )
 
@@ -97,70 +97,88 @@ class _Run:
     def __init__(self, task: Task, made: list[Plan], best: Best) -> None:
         self.task, self.plans, self.best = task, made, best
         self.complete = [False] * len(made)
-        self.value = [float("inf")] * len(made)
-        self.chains: list[dict[str, Floats]] = [{} for _ in made]
+        self.least = [plan.bound for plan in made]
+        self.winner, self.value = -1, float("inf")
+        self.chains: dict[str, Floats] = {}
         self.rows, self.mappings = 0, 0.0
 
     def level(self, level: _Level) -> None:
-        """Search the most promising plans with so many rows each."""
-        order = sorted(range(len(self.plans)), key=lambda i: (self.value[i], self.plans[i].bound))
-        for number in order[:level.plans]:
-            if not self.complete[number] and self.plans[number].bound < self.best.value * (1 - level.slack):
-                self._search(number, level)
+        """Search the most promising plans, a few first so that their result rules out others."""
+        ranked = sorted(range(len(self.plans)), key=lambda i: (self.least[i], self.plans[i].bound))
+        order = ranked[:level.plans]
+        if level.plans < len(self.plans) and self.winner >= 0 and self.winner not in order:
+            order[-1] = self.winner
+        for start, stop in ((0, 1), (1, 12), (12, len(order))):
+            margin = self.best.value * (1 - level.slack)
+            live = [i for i in order[start:stop] if not self.complete[i] and self.plans[i].bound < margin]
+            for _, same in itertools.groupby(sorted(live, key=self._config), key=self._config):
+                self._search(list(same), level)
 
-    def _search(self, number: int, level: _Level) -> None:
-        arena = Arena(self.task, self.plans[number], level.rows)
+    def _config(self, number: int) -> int:
+        return id(self.plans[number].config)
+
+    def _search(self, numbers: list[int], level: _Level) -> None:
+        arena = Arena(self.task, [self.plans[i] for i in numbers], level.rows)
         self._count(arena)
         arena.improve(self.best, level.slack)
-        self.complete[number] = arena.rows.complete and level.slack == 0
-        self._note(number, arena)
-        if not arena.rows.complete and self.value[number] <= self.best.value * (1 + 1e-12):
-            self._polish(number, arena, level)
+        for at, number in enumerate(numbers):
+            self.complete[number] = arena.complete[at] and level.slack == 0
+            self.least[number] = arena.least[at]
+        self._note(numbers, arena)
+        done = self.winner not in numbers or arena.complete[numbers.index(self.winner)]
+        if level.joint and not done and self.value > self.plans[self.winner].bound * (1 + level.slack):
+            self._polish(level)
 
-    def _note(self, number: int, arena: Arena) -> bool:
-        """Remember the best row of a plan; True if it is better than before."""
+    def _note(self, numbers: list[int], arena: Arena) -> bool:
+        """Remember the best row; True if it is better than before."""
         value, row = arena.top
-        if value >= self.value[number] * (1 - 1e-9):
+        if value >= self.value * (1 - 1e-9):
             return False
-        self.value[number] = value
-        self.chains[number] |= {d: arena.rows.chains[d].factors[i[row]] for d, i in arena.rows.index.items()}
+        self.value, self.winner = value, numbers[arena.origin[row]]
+        self.chains = {d: arena.rows.chains[d].factors[i[row]] for d, i in arena.rows.index.items()}
         return True
 
     def _count(self, arena: Arena) -> None:
         self.rows += len(arena.rows)
         self.mappings += arena.mappings
 
-    def _polish(self, number: int, arena: Arena, level: _Level) -> None:
-        """All sizes of one or two loops at a time around the best row of a plan, until nothing improves."""
+    def _polish(self, level: _Level) -> None:
+        """All sizes of one or two loops at a time around the best row, until nothing improves."""
         bounds = self.task.problem.bounds
         joint = min(level.joint, len(bounds)) if len(bounds) <= 4 or level.slack < 1e-3 else 1
         groups = list(itertools.combinations(bounds, joint))
         left = len(groups)
         for group in itertools.cycle(groups):
-            if left <= 0 or not self.chains[number]:
+            if left <= 0:
                 break
-            around = self._around(arena, self.chains[number], group)
+            around = self._around(group)
             self._count(around)
             around.improve(self.best, level.slack)
-            left = len(groups) - 1 if self._note(number, around) else left - 1
+            left = len(groups) - 1 if self._note([self.winner], around) else left - 1
 
-    def _around(self, arena: Arena, chains: dict[str, Floats], group: tuple[str, ...]) -> Arena:
+    def _around(self, group: tuple[str, ...]) -> Arena:
         """Rows with the chains of some loops, the others as they are."""
-        bounds = {loop: int(self.task.problem.bounds[loop]) for loop in group}
-        fixed = {
-            loop: Chains(float(self.task.problem.bounds[loop]), arena.config.lanes[loop], factors[None, :])
-            for loop, factors in chains.items() if loop not in group
-        }
+        problem, plan = self.task.problem, self.plans[self.winner]
+        whole = Arena(self.task, [plan], 0, _one_row(self.chains, plan, problem))
+        fixed = {loop: chain for loop, chain in whole.rows.chains.items() if loop not in group}
 
         def fits(stage: int, tiles: Mapping[str, Floats]) -> Mask:
             others = {loop: chain.inside(stage - 1) for loop, chain in fixed.items()}
-            return arena.fits(stage, {**others, **tiles})
+            return whole.fits(stage, {**others, **tiles})
 
-        forced = [frozenset(group) & block for block in arena.forced]
-        lanes = {loop: arena.config.lanes[loop] for loop in group}
-        free = build_rows(bounds, lanes, forced, fits, _POLISH)
+        forced = [frozenset(group) & block for block in whole.forced]
+        lanes = {loop: plan.lanes[loop] for loop in group}
+        free = build_rows({loop: int(problem.bounds[loop]) for loop in group}, lanes, forced, fits, _POLISH)
         index = {loop: np.zeros(len(free), dtype=np.intp) for loop in fixed} | dict(free.index)
-        return Arena(self.task, arena.plan, 0, Rows({**fixed, **free.chains}, index, False))
+        return Arena(self.task, [plan], 0, Rows({**fixed, **free.chains}, index, False))
+
+
+def _one_row(factors: Mapping[str, Floats], plan: Plan, problem: Problem) -> Rows:
+    chains = {
+        loop: Chains(float(problem.bounds[loop]), np.array([plan.lanes[loop]], float), row[None, :])
+        for loop, row in factors.items()
+    }
+    return Rows(chains, {loop: np.zeros(1, dtype=np.intp) for loop in chains}, False)
 
 
 def _why(task: Task) -> str:

@@ -80,21 +80,33 @@ def classes(problem: Problem) -> tuple[tuple[LoopClass, ...], LoopClass]:
 def structures(problem: Problem, kept: Sequence[str], retention: bool = True) -> tuple[Structure, ...]:
     """Structures of a block above a stage that keeps these tensors, without those another one dominates."""
     ordered, _ = classes(problem)
+    related = tuple((o.name, o.loops, bool(o.windows)) for o in problem.operands)
+    return _structures(ordered, related, tuple(kept), retention)
+
+
+#: Name, loops, and whether there are windows, of each tensor.
+_Related = tuple[tuple[str, frozenset[str], bool], ...]
+
+
+@lru_cache(maxsize=1024)
+def _structures(
+    ordered: tuple[LoopClass, ...], related: _Related, kept: tuple[str, ...], retention: bool
+) -> tuple[Structure, ...]:
+    loops = {name: own for name, own, _ in related}
     found: dict[tuple[object, ...], Structure] = {}
     for order in itertools.permutations(ordered):
-        trail = {o.name: _unrelated_tail(order, o.loops) for o in problem.operands}
+        trail = {name: _unrelated_tail(order, own) for name, own in loops.items()}
         for stops in itertools.product(range(len(order) + 1), repeat=len(kept)):
             places = dict(zip(kept, stops, strict=True))
             still = {}
             for tensor, stop in places.items():
-                related = problem.operand(tensor).loops
-                around = _unrelated_tail(order[:stop], related) if retention else frozenset()
+                around = _unrelated_tail(order[:stop], loops[tensor]) if retention else frozenset()
                 still[tensor] = frozenset(order[stop:]) | around
             if not retention:
                 trail = dict.fromkeys(trail, frozenset())
             key = (tuple(still.items()), tuple(trail.items()))
             found.setdefault(key, Structure(order, places, still, trail))
-    return _undominated(problem, list(found.values()))
+    return _undominated(related, list(found.values()))
 
 
 def _unrelated_tail(order: Sequence[LoopClass], related: frozenset[str]) -> frozenset[LoopClass]:
@@ -102,10 +114,10 @@ def _unrelated_tail(order: Sequence[LoopClass], related: frozenset[str]) -> froz
     return frozenset(tail)
 
 
-def _undominated(problem: Problem, items: list[Structure]) -> tuple[Structure, ...]:
+def _undominated(related: _Related, items: list[Structure]) -> tuple[Structure, ...]:
     """Drop a structure if another one moves no tile more often and needs no larger tile."""
-    loops = {o.name: o.loops for o in problem.operands}
-    windowed = {o.name for o in problem.operands if o.windows}
+    loops = {name: own for name, own, _ in related}
+    windowed = {name for name, _, sliding in related if sliding}
 
     def parts(tensor: str, still: frozenset[LoopClass]) -> tuple[frozenset[LoopClass], frozenset[LoopClass]]:
         inside = frozenset(group for group in still if loops[tensor] & set(group))
@@ -148,14 +160,19 @@ def tile_sizes(bound: int, limit: int | None = None) -> tuple[int, ...]:
 
 def _spread(pool: list[int], chosen: list[int], limit: int) -> list[int]:
     """Add members of the pool, each time the one farthest (as a ratio) from those chosen, up to the limit."""
-    chosen, rest = list(chosen), list(pool)
-    while rest and len(chosen) < limit:
-        if chosen:
-            distance = [min(abs(math.log(size / other)) for other in chosen) for size in rest]
-            pick = int(np.argmax(distance))
-        else:
-            pick = 0
-        chosen.append(rest.pop(pick))
+    if not pool or len(chosen) >= limit:
+        return chosen
+    chosen, logs = list(chosen), np.log(pool)
+    if chosen:
+        distance = np.min(np.abs(logs[:, None] - np.log(chosen)), axis=1)
+    else:
+        distance = np.full(len(pool), np.inf)
+    while len(chosen) < limit:
+        pick = int(np.argmax(distance))
+        if distance[pick] == 0:
+            break
+        chosen.append(pool[pick])
+        distance = np.minimum(distance, np.abs(logs - logs[pick]))
     return chosen
 
 

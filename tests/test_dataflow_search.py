@@ -1,0 +1,194 @@
+"""The mapping search: no gap to a brute force, never above published mappings, monotone, deterministic."""
+
+from __future__ import annotations
+
+import csv
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from dataflow_brute import brute_force, random_case
+
+from perfmodel.engine.dataflow.accelerator import Accelerator, Axis, Level, Widths
+from perfmodel.engine.dataflow.bound import least_traffic
+from perfmodel.engine.dataflow.conventions import PEERS, Conventions
+from perfmodel.engine.dataflow.mapper import map_designs, map_op
+from perfmodel.engine.dataflow.pricing import price
+from perfmodel.engine.dataflow.problem import problem
+from perfmodel.engine.dataflow.search import search
+from perfmodel.engine.dataflow.space import tile_sizes
+from perfmodel.errors import ArgumentError, InfeasibleError
+from perfmodel.ops.conv import conv2d
+from perfmodel.ops.matmul import matmul
+from perfmodel.validation import peer_mappings
+from perfmodel.validation.peer_architectures import architecture
+
+SHARED = Path(os.environ.get("PERFMODEL_SHARED", Path(__file__).parents[2] / "shared")) / "data" / "dataflow"
+#: Random cases whose space is small enough for the everyday suite.
+QUICK = (1, 10, 50)
+
+
+def _gap(seed):
+    prob, made, width, objective = random_case(seed)
+    best, _ = brute_force(prob, made, objective, width, Conventions())
+    try:
+        found = search(prob, made, objective, width, Conventions(), 5)
+    except InfeasibleError:
+        return 0.0 if np.isinf(best) else np.inf
+    assert found.complete
+    paid = price(prob, made, found.nest, width)
+    again = {"latency": paid.cycles, "energy": paid.total_energy, "edp": paid.cycles * paid.total_energy}[objective]
+    assert float(again) == pytest.approx(found.value, rel=1e-12)
+    return found.value / best - 1
+
+
+@pytest.mark.parametrize("seed", QUICK)
+def test_no_gap_to_brute_force(seed):
+    assert _gap(seed) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(200))
+def test_no_gap_to_brute_force_on_200_cases(seed):
+    assert _gap(seed) == pytest.approx(0, abs=1e-9)
+
+
+def _published(chosen):
+    with (SHARED / "mapping_cases.csv").open() as file:
+        return [row for row in csv.DictReader(file) if chosen(row)]
+
+
+def _compare(row):
+    """Our best over the published mapping, both in our model with the tool's conventions."""
+    op = peer_mappings.layer(row["layer"])
+    peer = "zigzag" if row["peer"].startswith("zigzag") else "accelforge"
+    made, width = architecture(row["arch"], row["layer"], peer)
+    read = peer_mappings.zigzag if peer == "zigzag" else peer_mappings.accelforge
+    conventions = replace(PEERS[peer], ports="fluid", words="packed", edges="free")
+    paid = price(problem(op), made, read(row["mapping"], op), width, conventions)
+    theirs = float(paid.cycles if row["objective"] == "latency" else paid.total_energy)
+    found = search(problem(op), made, row["objective"], width, conventions, 1)
+    return found.value / theirs
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="shared data is not beside the repository")
+def test_shared_mappings_are_not_better_on_the_large_array():
+    rows = _published(lambda row: row["arch"].startswith("sys") and "512" not in row["layer"])
+    worst = max((_compare(row), row["case"]) for row in rows)
+    assert worst[0] <= 1.001, worst
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.exists(), reason="shared data is not beside the repository")
+def test_shared_mappings_are_not_better_anywhere():
+    worst = max((_compare(row), row["case"]) for row in _published(lambda row: True))
+    assert worst[0] <= 1.01, worst
+
+
+def _machine(capacity=16384.0, bandwidth=8.0):
+    return Accelerator(
+        name="small",
+        levels=(
+            Level(name="dram", bandwidth=bandwidth, shared_ports=True, read_energy=100.0, write_energy=100.0),
+            Level(name="buffer", capacity=capacity, bandwidth=64.0, read_energy=6.0, write_energy=6.0),
+            Level(name="regs", capacity=64.0, holds=("weight",), read_energy=0.5, write_energy=0.5),
+        ),
+        axes=(Axis(name="rows", size=16, under="buffer", loops=("k", "c")),
+              Axis(name="cols", size=16, under="buffer", loops=("n",))),
+        mac_energy=1.0,
+    )
+
+
+OPS = [matmul(100, 96, 130), conv2d(1, 16, 24, 14, 14, 3), conv2d(1, 32, 32, 14, 14, 3, groups=32),
+       matmul(1, 300, 200), matmul(8, 32, 64, batch=6, weight=False)]
+
+
+@pytest.mark.parametrize("op", OPS, ids=lambda op: f"{op.family}-{int(op.loops.get('g', 1))}")
+def test_time_and_energy_are_above_their_bounds(op):
+    made, width = _machine(), Widths()
+    result = map_op(op, made, "energy")
+    stated = problem(op)
+    least = sum(float(o.footprint(stated.bounds)) for o in stated.operands)  # one byte each
+    assert float(result.traffic) >= float(result.least_traffic) >= least
+    assert float(result.cycles) >= float(stated.macs) / 256
+    assert float(result.cycles) >= least / 8.0
+    assert float(result.energy) >= least * 100.0 + float(stated.macs)
+    assert float(result.price.utilisation) <= 1
+    assert all(float(excess) <= 0 for excess in result.price.excess.values())
+    assert float(least_traffic(stated, made, width)) == float(result.least_traffic)
+
+
+@pytest.mark.parametrize("objective", ["latency", "energy", "edp"])
+def test_more_capacity_and_bandwidth_are_never_worse(objective):
+    def best(**kwargs):
+        result = map_op(matmul(24, 20, 36), _machine(**kwargs), objective, effort=3)
+        return {"latency": result.cycles, "energy": result.energy, "edp": result.cycles * result.energy}[objective]
+
+    values = [float(best(capacity=c)) for c in (200.0, 500.0, 1500.0, 6000.0)]
+    assert values == sorted(values, reverse=True)
+    values = [float(best(bandwidth=b)) for b in (0.5, 2.0, 16.0)]
+    assert values == sorted(values, reverse=True)
+
+
+def test_more_effort_is_never_worse_and_the_answer_repeats():
+    values = [float(map_op(matmul(500, 700, 300), _machine(), "energy", effort=e).energy) for e in (0, 1, 2, 2)]
+    assert values[0] >= values[1] >= values[2] == values[3]
+    texts = {map_op(matmul(500, 700, 300), _machine(), "energy").text() for _ in range(2)}
+    assert len(texts) == 1
+
+
+def test_the_result_can_be_priced_again_from_its_text():
+    result = map_op(matmul(100, 96, 130), _machine(), "edp")
+    again = map_op(matmul(100, 96, 130), _machine(), mapping=result.text())
+    assert float(again.cycles) == pytest.approx(float(result.cycles))
+    assert float(again.energy) == pytest.approx(float(result.energy))
+    assert result.to_dict()["mapping"] == result.text().splitlines()
+    assert "bound by" in result.explain()
+
+
+def test_bypass_is_used_where_it_helps():
+    levels = list(_machine().levels)
+    levels[1] = replace(levels[1], optional=("weight",))
+    free, fixed = replace(_machine(), levels=tuple(levels)), _machine()
+    op = matmul(200, 64, 64)
+    assert float(map_op(op, free, "energy").energy) <= float(map_op(op, fixed, "energy").energy)
+
+
+def test_designs_are_an_array_axis():
+    capacity, bandwidth = np.array([256.0, 4096.0, 65536.0])[:, None], np.array([1.0, 8.0])[None, :]
+    sweep = map_designs(matmul(64, 48, 80), _machine(capacity, bandwidth), "latency")
+    assert sweep.cycles.shape == (3, 2)
+    for i, c in enumerate(capacity[:, 0]):
+        for j, b in enumerate(bandwidth[0]):
+            alone = map_op(matmul(64, 48, 80), _machine(float(c), float(b)), "latency", effort=0)
+            assert sweep.cycles[i, j] == pytest.approx(float(alone.cycles), rel=2e-3)
+
+
+def test_what_cannot_fit_says_where_and_by_how_much():
+    with pytest.raises(InfeasibleError, match="buffer by 5 B"):
+        map_op(matmul(64, 64, 64), _machine(capacity=0.5 + 0.5), "latency", precision=Widths(8, 8, 32, 32))
+    sweep = map_designs(matmul(64, 64, 64), _machine(np.array([1.0, 4096.0])), "latency")
+    assert np.isnan(sweep.cycles[0]) and sweep.cycles[1] > 0 and sweep.mappings[0] is None
+
+
+def test_bad_requests_are_refused():
+    with pytest.raises(ArgumentError, match="objective"):
+        map_op(OPS[0], _machine(), "speed")
+    with pytest.raises(ArgumentError, match="effort"):
+        map_op(OPS[0], _machine(), effort=9)
+    with pytest.raises(ArgumentError, match="whole number"):
+        map_op(matmul(np.array([1.0, 2.0]), 4, 4), _machine())
+    with pytest.raises(ArgumentError, match="halo"):
+        map_op(OPS[0], _machine(), conventions=Conventions(halo="sliding"))
+
+
+def test_tile_sizes_hold_one_size_per_number_of_tiles():
+    for bound in (1, 2, 12, 97, 293):
+        sizes = tile_sizes(bound)
+        counts = {-(-bound // size) for size in range(1, bound + 1)}
+        assert sorted(-(-bound // size) for size in sizes) == sorted(counts)
+        assert all(-(-bound // (size - 1)) > -(-bound // size) for size in sizes if size > 1)
+    few, more = tile_sizes(4096, 8), tile_sizes(4096, 16)
+    assert len(few) == 8 and set(few) <= set(more)
