@@ -35,6 +35,7 @@ _WHERE = {
     "calibrate": "perfmodel.explore.calibrate",
     "calibration_plan": "perfmodel.explore.calibrate",
     "probe": "perfmodel.explore.probe",
+    "search": "perfmodel.explore.search",
     "pareto": "perfmodel.explore.pareto",
     "sensitivity": "perfmodel.explore.sensitivity",
     "explain": "perfmodel.closed_forms",
@@ -42,7 +43,20 @@ _WHERE = {
     "Result": "perfmodel.result",
     "PerfmodelError": "perfmodel.errors",
 }
-_MODULES = {"op": "perfmodel.ops.constructors", "transform": "perfmodel.workload.transforms"}
+_MODULES = {
+    "op": "perfmodel.ops.constructors",
+    "transform": "perfmodel.workload.transforms",
+    "network": "perfmodel.engine.network",
+    "lowbit": "perfmodel.engine.lowbit",
+    "speculative": "perfmodel.scenario.speculative",
+    "offload": "perfmodel.scenario.offload",
+    "cluster": "perfmodel.scenario.cluster",
+    "pipeline": "perfmodel.scenario.pipeline",
+    "flowgraph": "perfmodel.scenario.flowgraph",
+    "expert_parallel": "perfmodel.scenario.expert_parallel",
+    "vector_search": "perfmodel.scenario.vector_search",
+    "composition": "perfmodel.scenario.composition",
+}
 
 
 def __getattr__(name: str) -> Any:
