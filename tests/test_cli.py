@@ -193,3 +193,13 @@ def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
             main([command, "--help"])
         assert left.value.code == 0
         assert f"perfmodel {command}" in capsys.readouterr().out
+
+
+def test_search(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ["search", "llama-3.1-8b", "--on", "h100-sxm5,h200-sxm", "--batch", "1:64:64", "--where", "tpot <= 8 ms"]
+    data = json.loads(answer(capsys, *words, "--json", "-o", str(tmp_path / "best.csv")))
+    assert data["point"]["system"] == "h200-sxm" and data["best"][0]["tpot"] <= 8e-3
+    assert (tmp_path / "best.csv").read_text().startswith("system,batch,throughput [token/s],tpot [s]\n")
+    assert main([*words, "--where", "ttft <= 1 us"]) == 1
+    assert "ttft <= 1 us: kept by 0" in capsys.readouterr().err
+    assert main([*words, "--where", "ttft = 1 us"]) == 2 and main([*words, "--where", "ttft <= 1"]) == 2

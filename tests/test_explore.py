@@ -129,3 +129,32 @@ def test_sensitivity_at_a_point_of_a_sweep_and_of_a_forward_pass() -> None:
     kernel = pm.kernel(pm.op.matmul(m=4096, n=4096, k=4096), "h100-sxm5")
     top = next(iter(pm.sensitivity(kernel, "latency")))
     assert top["field"] == "device.compute.matrix.peak.bf16" and -1.0 < top["sensitivity"] < -0.9
+
+
+def test_search_is_exact() -> None:
+    space = {"precision": ["bf16", "fp8"], "batch": list(range(1, 65)), "tp": [1, 2, 4, 8], "input": 1024, "output": 64}
+    best = pm.search("inference", "llama-3.1-8b", "h100-sxm5:8", "throughput", ["ttft <= 150 ms", "tpot <= 6 ms"], **space)
+    grid = best.result
+    kept = (np.asarray(grid.ttft) <= 0.15) & (np.asarray(grid.tpot) <= 6e-3)
+    assert best.value == np.max(np.asarray(grid.throughput)[kept]) and len(best.order) == kept.sum()
+    again = pm.inference("llama-3.1-8b", "h100-sxm5:8", input=1024, output=64, **best.point)
+    assert again.throughput == pytest.approx(best.value) and again.ttft <= 0.15
+    rows = list(best.table(3))
+    assert len(rows) == 3 and rows[0]["throughput"] >= rows[1]["throughput"] and rows[0]["ttft"] <= 0.15
+    smallest = pm.search("inference", "llama-3.1-8b", "h100-sxm5:8", "memory", **space)
+    assert smallest.value == np.nanmin(np.asarray(smallest.result.memory))
+
+
+def test_search_says_why_there_is_nothing() -> None:
+    with pytest.raises(pm.PerfmodelError, match="ttft <= 1 us: kept by 0, best is"):
+        pm.search("inference", "llama-3.1-8b", "h100-sxm5", where="ttft <= 1 us", batch=[1, 2])
+
+
+def test_training_and_serving_can_be_swept_and_have_slopes() -> None:
+    step = pm.training("llama-2-7b", "dgx-a100", batch=64, sequence=2048, tp=8)
+    top = next(iter(pm.sensitivity(step, "step_time")))
+    assert top["field"] == "device.compute.matrix.peak.bf16" and -1.0 < top["sensitivity"] < -0.3
+    grid = pm.sweep("training", "llama-2-7b", "dgx-a100", recompute=["none", "full"], batch=64, sequence=2048, tp=8)
+    assert grid.step_time[0] == pytest.approx(step.step_time) and grid.step_time[1] > grid.step_time[0]
+    served = pm.sweep("serving", "llama-3.1-8b", ["h100-sxm5", "h200-sxm"], fidelity="roofline", concurrency=[1, 8])
+    assert served.tpot.shape == (2, 2) and np.all(served.tpot[1] < served.tpot[0])

@@ -20,6 +20,7 @@ COMMANDS = {
     "forward": "one pass of any workload: latency, throughput, energy, memory",
     "kernel": "one operator: latency, energy, bound",
     "sweep": "one question over lists of models, systems, precisions and numbers",
+    "search": "the best point of a space under constraints",
     "calibrate": "fit a device to measured times, or say which rows to measure",
     "probe": "describe the machine this runs on by measuring it; --check times PyTorch passes",
     "validate": "predictions beside published numbers, or the score on a file of measurements",

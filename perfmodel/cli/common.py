@@ -271,6 +271,21 @@ def write_result(result: Result, file: Path, kind: str | None = None, **options:
         write_atomic(file, page(result))
 
 
+def write_table(table: Table, file: Path) -> None:
+    """Write a table as .csv, .json or .html."""
+    from perfmodel.report.files import write_atomic
+
+    ending = file.suffix.lower()
+    if ending == ".csv":
+        write_atomic(file, table.to_csv())
+    elif ending == ".json":
+        write_atomic(file, as_json(table.to_dict()))
+    elif ending == ".html":
+        write_atomic(file, table.to_html(None))
+    else:
+        raise ArgumentError("output", file.name, "a table: .csv, .json, .html")
+
+
 class Progress:
     """Progress bar on standard error that appears when the work takes more than a second."""
 

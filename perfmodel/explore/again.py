@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ SCENARIOS: Mapping[str, tuple[str, str]] = {
     "inference": ("perfmodel.scenario.inference", "inference"),
     "forward": ("perfmodel.scenario.forward", "forward"),
     "kernel": ("perfmodel.scenario.forward", "forward"),
+    "training": ("perfmodel.scenario.training", "training"),
+    "serving": ("perfmodel.scenario.serve", "serving"),
 }
 
 
@@ -35,5 +38,7 @@ def scenario_function(scenario: str | Callable[..., Result]) -> Callable[..., Re
 def ask_again(result: Result, at: Mapping[str, Any] | None = None, **changes: Any) -> Result:
     """The same question at one point (None: over all axes) with some arguments changed."""
     inputs = dict(result.inputs) if at is None else pick(result.inputs, at)
-    question = {name: value for name, value in inputs.items() if value is not None}
-    return scenario_function(result.scenario)(**{**question, "fidelity": result.fidelity, **changes})
+    function = scenario_function(result.scenario)
+    known = inspect.signature(function).parameters
+    question = {name: value for name, value in inputs.items() if name in known and value is not None}
+    return function(**{**question, "fidelity": result.fidelity, **changes})

@@ -82,7 +82,7 @@ def headline_rows(result: Result) -> list[tuple[str, str, str]]:
         interval = ""
         if low is not None and high is not None and metric in spread and np.isfinite(value):
             ends = sorted((getattr(low, metric), getattr(high, metric)))
-            interval = " .. ".join(show(end, unit) for end in ends)
+            interval = " .. ".join(show(end, unit) for end in ends) if ends[0] < ends[1] else ""
         if np.isfinite(value):
             rows.append((label, show(value, unit), interval))
     return rows
@@ -213,8 +213,8 @@ def help_lines(result: Result, point: Mapping[str, Any], top: int = 3) -> list[s
     from perfmodel.explore.again import SCENARIOS
     from perfmodel.explore.sensitivity import at_point, sensitivity
 
-    metrics = [m for m in ("ttft", "tpot", "latency") if m in result.metrics]
-    if "ttft" in metrics and "latency" in metrics:
+    metrics = [m for m in ("ttft", "tpot", "step_time", "latency") if m in result.metrics]
+    if len(metrics) > 1 and "latency" in metrics:
         metrics.remove("latency")
     if result.scenario not in SCENARIOS:
         return []

@@ -16,11 +16,29 @@ from perfmodel.cli import common
 OPTIONS = {
     "inference": ("batch", "input", "output", "tp", "pp"),
     "forward": ("batch", "query", "context", "tp"),
+    "training": ("batch", "sequence", "tp", "pp", "dp"),
+    "serving": ("concurrency", "rate", "input", "output", "tp", "dp", "ep"),
+}
+
+#: numeric options and what they mean
+NUMBERS = {
+    "batch": "sequences or items together",
+    "input": "prompt tokens",
+    "output": "generated tokens",
+    "query": "new tokens",
+    "context": "tokens attended to",
+    "sequence": "tokens of a training sequence",
+    "concurrency": "requests in flight",
+    "rate": "requests per second",
+    "tp": "tensor-parallel devices",
+    "pp": "pipeline stages",
+    "dp": "data-parallel replicas",
+    "ep": "expert-parallel devices",
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command."""
+def add_space(parser: argparse.ArgumentParser) -> None:
+    """Options that say which points there are."""
     parser.add_argument("model", type=common.names, help="names or files, separated by commas")
     parser.add_argument(
         "--on",
@@ -30,22 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="systems or devices, separated by commas",
     )
     common.add_set(parser)
-    parser.add_argument("--scenario", default="inference", help="inference or forward (default inference)")
-    common.add_numbers(
-        parser,
-        *(
-            (name, None, text)
-            for name, text in (
-                ("batch", "sequences or items together"),
-                ("input", "prompt tokens"),
-                ("output", "generated tokens"),
-                ("query", "new tokens"),
-                ("context", "tokens attended to"),
-                ("tp", "tensor-parallel devices"),
-                ("pp", "pipeline stages"),
-            )
-        ),
-    )
+    parser.add_argument("--scenario", default="inference", help=", ".join(OPTIONS) + " (default inference)")
+    common.add_numbers(parser, *((name, None, text) for name, text in NUMBERS.items()))
     parser.add_argument(
         "--precision", type=common.names, default="bf16", help="names, separated by commas (default bf16)"
     )
@@ -55,6 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="roofline",
         help="names, separated by commas (default roofline)",
     )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    add_space(parser)
     parser.add_argument(
         "--metric", action="append", default=None, help="metric to show; repeatable (default: all)"
     )
@@ -68,30 +77,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Answer the question."""
-    from perfmodel.arguments import choice, whole
+    from perfmodel.arguments import whole
 
     file = common.target(args)
-    scenario = choice("scenario", args.scenario, OPTIONS)
-    asked = {name: getattr(args, name) for name in (*OPTIONS["inference"], *OPTIONS["forward"])}
-    _refuse_others(scenario, asked)
     jobs = int(whole("jobs", args.jobs))
-    models = _each(args.model, lambda name: _model(name, args.changes))
-    systems = _each(args.on, lambda name: _system(name, args.changes))
+    scenario, models, systems, asked = question(args)
     from perfmodel.explore.sweep import sweep
 
-    numbers = {name: value for name, value in asked.items() if value is not None}
     with _executor(jobs) as executor, common.Progress("sweep") as progress:
-        result = sweep(
-            scenario,
-            models,
-            systems,
-            precision=args.precision,
-            fidelity=args.fidelity,
-            executor=executor,
-            progress=progress,
-            **numbers,
-        )
+        result = sweep(scenario, models, systems, executor=executor, progress=progress, **asked)
     return _emit(result, args, file)
+
+
+def question(args: argparse.Namespace) -> tuple[str, Any, Any, dict[str, Any]]:
+    """Scenario, workloads, systems and the other arguments of a sweep."""
+    from perfmodel.arguments import choice
+
+    scenario = choice("scenario", args.scenario, OPTIONS)
+    asked = {name: getattr(args, name) for name in NUMBERS}
+    _refuse_others(scenario, asked)
+    models = _each(args.model, lambda name: _model(name, args.changes))
+    systems = _each(args.on, lambda name: _system(name, args.changes))
+    numbers = {name: value for name, value in asked.items() if value is not None}
+    return scenario, models, systems, {"precision": args.precision, "fidelity": args.fidelity, **numbers}
 
 
 def _refuse_others(scenario: str, asked: dict[str, Any]) -> None:
