@@ -9,7 +9,14 @@ import pytest
 import perfmodel as pm
 from perfmodel.formats import precision
 from perfmodel.workload.families import NETS
-from perfmodel.workload.nets.nas import CELL_EDGES, NasBench201, OfaMobileNet, OfaResNet, sampled
+from perfmodel.workload.nets.nas import (
+    CELL_EDGES,
+    NasBench201,
+    OfaMobileNet,
+    OfaProxyless,
+    OfaResNet,
+    sampled,
+)
 from perfmodel.workload.nets.resnet import ResNet
 from perfmodel.workload.workload import Workload, workloads
 
@@ -42,6 +49,8 @@ PUBLISHED_PARAMETERS = {
     "yolov6m": (34.3e6, 0.01), "yolov6l": (58.5e6, 0.01),
     "yolov6n6": (10.4e6, 0.01), "yolov6s6": (41.4e6, 0.01), "yolov6m6": (79.6e6, 0.01),  # release 0.4
     "yolov6l6": (140.4e6, 0.01),
+    "darts-v2": (3.349342e6, 0),  # published code, without the auxiliary head
+    "yolov6lite-s": (0.55e6, 0.015), "yolov6lite-m": (0.79e6, 0.01), "yolov6lite-l": (1.09e6, 0.01),
     "gr00t-n1": (2.2e9, 0.01),  # arXiv:2503.14734
     "levit-128s": (7.8e6, 0.01), "levit-384": (39.1e6, 0.01),  # arXiv:2104.01136, table 2
     "dit-xl-2": (675e6, 1e-3), "dit-l-2": (458e6, 1e-3), "dit-b-2": (130e6, 3e-3), "dit-s-2": (33e6, 5e-3),
@@ -55,7 +64,8 @@ def test_published_parameters(name):
     assert pm.workload(name).parameters == pytest.approx(value, rel=tolerance)
 
 
-#: multiply-accumulates; a tolerance above rounding is the pooling and activations that the source counts too
+#: multiply-accumulates; a tolerance above rounding is the pooling and activations that the source counts too,
+#: which weigh most in the lite networks
 PUBLISHED_MACS = {
     "nas-bench-201": (220.11968e6, 1e-9),
     "iegm-net": (192684, 0),  # model_1.py of the contest
@@ -71,6 +81,8 @@ PUBLISHED_MACS = {
     "yolov6n6": (49.8e9 / 2, 0.012), "yolov6s6": (198.0e9 / 2, 0.012), "yolov6m6": (379.5e9 / 2, 0.012),
     "yolov6l6": (673.4e9 / 2, 0.012),
     "yolov5s": (16.5e9 / 2, 0.01),
+    "yolov6lite-s": (0.56e9 / 2, 0.04), "yolov6lite-m": (0.67e9 / 2, 0.04), "yolov6lite-l": (0.87e9 / 2,
+                                                                                             0.04),
     "mobilenet-edgetpu": (990e6, 2e-3),  # arXiv:2004.14525
     "mobilenet-v1": (569e6, 2e-3), "mobilenet-v2": (300e6, 5e-3),
 }
@@ -94,6 +106,9 @@ def subnetworks():
 
 def dims(row):
     common = {"height": row["resolution"], "expansions": tuple(row["expansions"])}
+    if row["space"] == "ofa_proxyless":
+        return OfaProxyless(multiplier=row["multiplier"], kernels=tuple(row["kernels"]),
+                            depths=tuple(row["depths"][:5]), **common)
     if row["space"] == "ofa_mobilenet":
         return OfaMobileNet(multiplier=row["multiplier"], kernels=tuple(row["kernels"]),
                             depths=tuple(row["depths"]), **common)
@@ -225,3 +240,22 @@ def test_repeated_stage_keeps_one_set_of_weights():
     again = whole.vary({"stages.1.repeat": 5})
     assert again.parameters == pytest.approx(whole.parameters, rel=1e-12)
     assert again.flops() > whole.flops()
+
+
+def test_experts_of_a_vision_transformer():
+    """Weights of all experts are stored, 4 of 16 run per token: the sparse layers save three quarters."""
+    model = pm.workload("m3vit-small")
+    d, w, tokens = 384, 384, 197
+    layer = 2 * tokens * (4 * d * d + 2 * tokens * d)
+    dense = layer + 2 * tokens * 2 * d * 4 * d
+    sparse = layer + 2 * tokens * (16 * d + 4 * 2 * d * w)
+    ends = 2 * 196 * 768 * d + 2 * d * 1000
+    assert model.flops() == pytest.approx(6 * (dense + sparse) + ends, rel=1e-12)
+    more = model.vary({"experts": 32}).parameters - model.parameters
+    assert more == 6 * 16 * (2 * d * w + 2 * d)  # two products, and a gate for each of two tasks
+
+
+@pytest.mark.parametrize("edges", [("sep_conv_3x3 0",) * 7, ("sep_conv_4x4 0",) * 8, ("sep_conv_3x3 5",) * 8])
+def test_wrong_cell_is_refused(edges):
+    with pytest.raises(pm.PerfmodelError, match="normal"):
+        NETS["darts"](normal=edges)

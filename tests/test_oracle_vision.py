@@ -28,7 +28,7 @@ NOT_BUILT = {
     # architectures that no reference paper asks for
     "beit_base_patch16_224", "coat_tiny", "convmixer_768_32", "crossvit_tiny_240", "cspdarknet53", "darknet53",
     "dla34", "edgenext_small", "efficientformer_l1", "efficientvit_b0", "fastvit_t8", "ghostnet_100",
-    "gmlp_s16_224", "hardcorenas_a", "hrnet_w18", "inception_v4", "lraspp_mobilenet_v3_large", "maxvit_t",
+    "gmlp_s16_224", "hardcorenas_a", "hrnet_w18", "lraspp_mobilenet_v3_large", "maxvit_t",
     "mnasnet_small", "mobilenetv4_conv_small", "mobilevit_s", "mobilevit_xs", "nfnet_l0", "poolformer_s12",
     "pvt_v2_b0", "pvt_v2_b2", "repvgg_a0", "res2net50_26w_4s", "tnt_s_patch16_224", "twins_svt_small",
     "xception41", "xcit_tiny_12_p16_224", "yolov3", "yolov3-tiny", "yolov9t", "yolov9s", "yolov9m", "yolov9c",

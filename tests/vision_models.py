@@ -4,7 +4,7 @@ from perfmodel.workload.nets.classic import VGG, AlexNet, DenseNet, SqueezeNet
 from perfmodel.workload.nets.detection import RetinaNet, Segmenter, TwoStage
 from perfmodel.workload.nets.efficientnet import EfficientNet
 from perfmodel.workload.nets.hybrid import ConvNeXt, LeViT
-from perfmodel.workload.nets.inception import GoogLeNet, InceptionV3, ShuffleNetV2
+from perfmodel.workload.nets.inception import GoogLeNet, InceptionV3, InceptionV4, ShuffleNetV2
 from perfmodel.workload.nets.mobile import MnasNet, MobileNetV2, MobileNetV3
 from perfmodel.workload.nets.resnet import RegNet, ResNet
 from perfmodel.workload.nets.ssd import Ssd
@@ -44,6 +44,7 @@ MODELS = {
     "tf_efficientnet_lite0": EfficientNet(lite=True),
     "googlenet": GoogLeNet(),
     "inception_v3": InceptionV3(),
+    "inception_v4": InceptionV4(),
     "shufflenet_v2_x0_5": ShuffleNetV2(hidden=(24, 48, 96, 192, 1024)),
     "shufflenet_v2_x1_0": ShuffleNetV2(),
     "shufflenet_v2_x1_5": ShuffleNetV2(hidden=(24, 176, 352, 704, 1024)),

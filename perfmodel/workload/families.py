@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, make_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from perfmodel import shipped
 from perfmodel.algebra import Value
 from perfmodel.errors import Fault, SpecError
-from perfmodel.spec import FrozenMap, Provenance, block, load, quantity, text
+from perfmodel.spec import FrozenMap, Provenance, block, load, quantity, rules, text
 from perfmodel.workload.decoder import Decoder
 from perfmodel.workload.encoder import DualEncoder, Encoder
 from perfmodel.workload.encoder_decoder import EncoderDecoder
@@ -44,26 +46,39 @@ def _summary(family: type[Any]) -> str:
 
 FAMILIES = ("decoder", "encoder", "encoder_decoder", "dual_encoder", *NETS)
 
-#: the whole file: head and one optional block per network family
-WorkloadSpec: Any = make_dataclass(
-    "WorkloadSpec",
-    [(name, family, block(family, default=None, doc=_summary(family))) for name, family in NETS.items()],
-    bases=(WorkloadHead,), frozen=True, kw_only=True,
-)
+
+
+@cache
+def specification(names: tuple[str, ...] = tuple(NETS)) -> Any:
+    """Class of a workload file: the head and one optional block for each network family of `names`."""
+    blocks = [(name, NETS[name], block(NETS[name], default=None, doc=_summary(NETS[name]))) for name in names]
+    return make_dataclass("WorkloadSpec", blocks, bases=(WorkloadHead,), frozen=True, kw_only=True)
 
 
 def load_workload(path: Path) -> Workload:
     """Workload of a YAML file.  Raises SpecError with every fault."""
-    spec = load(WorkloadSpec, path, resolve=lambda base: shipped.locate(base, PLACE, "workload"))
+    cls = specification(_used(path))
+    spec = load(cls, path, resolve=lambda base: shipped.locate(base, PLACE, "workload"))
     return from_spec(spec, str(path))
+
+
+def _used(path: Path) -> tuple[str, ...]:
+    """Network families that the top-level keys name; all of them if a key is unknown, for the message."""
+    try:
+        keys = set(re.findall(r"^([^\s#:]+):", path.read_text(encoding="utf-8"), re.MULTILINE))
+    except (OSError, UnicodeDecodeError):
+        return ()
+    known = {*rules(WorkloadHead), *NETS, "sources"}
+    return tuple(name for name in NETS if name in keys) if keys <= known else tuple(NETS)
 
 
 def from_spec(spec: WorkloadHead, file: str = "<workload>") -> Workload:
     """Workload of a loaded specification."""
-    given: list[tuple[str, Any]] = [(f, getattr(spec, f)) for f in FAMILIES if getattr(spec, f) is not None]
+    found = ((family, getattr(spec, family, None)) for family in FAMILIES)
+    given: list[tuple[str, Any]] = [(family, dims) for family, dims in found if dims is not None]
     if len(given) != 1:
-        found = ", ".join(name for name, _ in given) or "none"
-        raise SpecError([Fault(file, 1, 1, "", f"{len(given)} families given ({found})",
+        names = ", ".join(name for name, _ in given) or "none"
+        raise SpecError([Fault(file, 1, 1, "", f"{len(given)} families given ({names})",
                                "exactly one of " + ", ".join(FAMILIES))])
     family, dims = given[0]
     if hasattr(dims, "check"):
@@ -79,3 +94,9 @@ def _place(spec: WorkloadHead, path: str, file: str) -> str:
         if known == path or known.startswith(path + "."):
             return f"{entry.file}:{entry.line}"
     return file
+
+
+def __getattr__(name: str) -> Any:
+    if name == "WorkloadSpec":  # the whole file with every family, for the schema
+        return specification()
+    raise AttributeError(name)

@@ -85,24 +85,25 @@ def encoder_layer(
     head_dim: Value | None = None,
     act: str = "gelu",
     qkv_bias: bool = True,
-    layer_scale: bool = False,
 ) -> Feature:
     """Pre-norm transformer encoder layer [1].
 
     [1] Dosovitskiy et al., An Image is Worth 16x16 Words, arXiv:2010.11929.
     """
+    x = attention_part(net, x, heads, head_dim=head_dim, qkv_bias=qkv_bias)
+    y = mlp(net, net.layer_norm(x, name="norm2"), width, act=act)
+    return net.combine(y, x, name="add2")
+
+
+def attention_part(
+    net: Net, x: Feature, heads: Value, *, head_dim: Value | None = None, qkv_bias: bool = True
+) -> Feature:
+    """Norm, self attention with its projections, addition."""
     head_dim = x.channels / heads if head_dim is None else head_dim
     y = net.layer_norm(x, name="norm1")
     y = net.linear(y, 3 * heads * head_dim, bias=qkv_bias, name="qkv")
     y = net.attend(y, heads=heads, head_dim=head_dim)
-    y = net.linear(y, x.channels, name="attention_out")
-    if layer_scale:
-        y = net.scale(y, parameters=x.channels, name="scale1")
-    x = net.combine(y, x, name="add1")
-    y = mlp(net, net.layer_norm(x, name="norm2"), width, act=act)
-    if layer_scale:
-        y = net.scale(y, parameters=x.channels, name="scale2")
-    return net.combine(y, x, name="add2")
+    return net.combine(net.linear(y, x.channels, name="attention_out"), x, name="add1")
 
 
 def residual_block(

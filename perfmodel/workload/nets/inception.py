@@ -1,4 +1,4 @@
-"""Networks of parallel branches: GoogLeNet, Inception V3, ShuffleNet V2."""
+"""Networks of parallel branches: GoogLeNet, Inception V3 and V4, ShuffleNet V2."""
 
 from __future__ import annotations
 
@@ -134,6 +134,60 @@ class InceptionV3(Classifier):
                 net.conv(double, 384, (1, 3), name="double_row"),
                 net.conv(double, 384, columns, name="double_column"),
                 net.conv(net.pool(x, 3, 1), 192, 1, name="project"),
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class InceptionV4(InceptionV3):
+    """Inception V4, arXiv:1602.07261."""
+
+    def build(self, net: Net, x: Feature) -> None:
+        """Stem of three mixed parts, modules A, B and C with reductions, head."""
+        row, column = (1, 7), (7, 1)
+        x = net.conv(x, 32, 3, 2, padding="valid", name="stem1")
+        x = net.conv(net.conv(x, 32, 3, padding="valid", name="stem2"), 64, 3, name="stem3")
+        x = net.concat(net.pool(x, 3, 2, padding="valid", name="stem_pool"),
+                       net.conv(x, 96, 3, 2, padding="valid", name="stem4"))
+        a = net.conv(net.conv(x, 64, 1, name="stem5"), 96, 3, padding="valid", name="stem6")
+        b = self.chain(net, x, [(64, 1), (64, row), (64, column)], "stem_long")
+        x = net.concat(a, net.conv(b, 96, 3, padding="valid", name="stem7"))
+        x = net.concat(net.conv(x, 192, 3, 2, padding="valid", name="stem8"),
+                       net.pool(x, 3, 2, padding="valid", name="stem_pool2"))
+        for index in range(4):
+            x = self.mixed(net, x, f"a{index + 1}", 96, 96, [[(64, 1), (96, 3)], [(64, 1), (96, 3), (96, 3)]])
+        x = self.reduce(net, x, "reduce_a", [(384, 3)], [(192, 1), (224, 3), (256, 3)])
+        seven: list[tuple[int, int | tuple[int, int]]] = [(192, 1), (224, row), (256, column)]
+        double: list[tuple[int, int | tuple[int, int]]] = [
+            (192, 1), (192, column), (224, row), (224, column), (256, row)]
+        for index in range(7):
+            x = self.mixed(net, x, f"b{index + 1}", 384, 128, [seven, double])
+        x = self.reduce(net, x, "reduce_b", [(192, 1), (192, 3)],
+                        [(256, 1), (256, row), (320, column), (320, 3)])
+        for index in range(3):
+            x = self.split(net, x, f"c{index + 1}")
+        net.linear(net.global_pool(x), self.classes, name="head")
+
+    def mixed(
+        self, net: Net, x: Feature, name: str, one: int, project: int,
+        chains: list[list[tuple[int, int | tuple[int, int]]]],
+    ) -> Feature:
+        """Modules A and B: 1x1, chains of convolutions, pooling."""
+        with net.scope(name):
+            parts = [net.conv(x, one, 1, name="one")]
+            parts += [self.chain(net, x, chain, f"chain{index}_") for index, chain in enumerate(chains)]
+            return net.concat(*parts, net.conv(net.pool(x, 3, 1), project, 1, name="project"))
+
+    def split(self, net: Net, x: Feature, name: str) -> Feature:
+        """Module C: ends in 1x3 and 3x1 side by side."""
+        row, column = (1, 3), (3, 1)
+        with net.scope(name):
+            a = net.conv(x, 384, 1, name="first")
+            b = self.chain(net, x, [(384, 1), (448, column), (512, row)], "second")
+            return net.concat(
+                net.conv(x, 256, 1, name="one"),
+                net.conv(a, 256, row, name="first_row"), net.conv(a, 256, column, name="first_column"),
+                net.conv(b, 256, row, name="second_row"), net.conv(b, 256, column, name="second_column"),
+                net.conv(net.pool(x, 3, 1), 256, 1, name="project"),
             )
 
 

@@ -83,6 +83,39 @@ class OfaMobileNet(Classifier):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OfaProxyless(Classifier):
+    """Once-for-all ProxylessNAS space: six stages of inverted residuals without channel attention [1, 2].
+
+    [1] Cai et al., arXiv:1908.09791.  [2] Cai et al., ProxylessNAS, arXiv:1812.00332.
+    """
+
+    multiplier: Value = quantity("1", default=1.3, doc="width multiplier of the super-network")
+    depths: tuple[Value, ...] = numbers("count", default=(4.0,) * 5,
+                                        doc="blocks of the first five stages, 2 to 4")
+    kernels: tuple[Value, ...] = numbers("count", default=(7.0,) * 21, doc="kernel of each block: 3, 5, 7")
+    expansions: tuple[Value, ...] = numbers(
+        "count", default=(6.0,) * 21, doc="expansion of each block: 3, 4, 6")
+
+    def build(self, net: Net, x: Feature) -> None:
+        """Stem, one plain block, six stages, 1x1, head."""
+        scaled = [divisible(w * self.multiplier) for w in (32, 16, 24, 40, 80, 96, 192, 320, 1280)]
+        x = net.conv(x, scaled[0], 3, 2, act="relu6", name="stem")
+        x = inverted_residual(net, x, scaled[1], scaled[0], 3, expand=False, residual=False, name="first")
+        for stage, stride in enumerate((2, 2, 2, 1, 2, 1)):
+            for layer in range(4 if stage < 5 else 1):
+                present = one_if(self.depths[stage] > layer) if stage < 5 else 1.0
+                if not some(present):
+                    continue
+                index = 4 * stage + layer
+                hidden = round8(x.channels * self.expansions[index])
+                with net.scope(f"stage{stage + 1}.{layer}", present):
+                    x = inverted_residual(net, x, scaled[stage + 2], hidden, self.kernels[index],
+                                          stride if layer == 0 else 1, residual=layer > 0)
+        x = net.global_pool(net.conv(x, scaled[8], 1, act="relu6", name="last"))
+        net.linear(x, self.classes, name="head")
+
+
+@dataclass(frozen=True, kw_only=True)
 class OfaResNet(Classifier):
     """Once-for-all ResNet-50 space: depth, width and expansion per stage and block [1].
 

@@ -1,4 +1,5 @@
-"""Small and streaming workloads: MLP, SVM, spiking network, STREAM, random walk, tensor network."""
+"""Small and streaming workloads: MLP, SVM, spiking network, STREAM, random walk,
+tensor network, Gibbs sampler."""
 
 from __future__ import annotations
 
@@ -149,4 +150,31 @@ class TensorNetwork:
             y = net.push(product, (x,), x, "contract")
             work = elementwise(step.batch * side * side, operations=88.0 * side)
             net.push(work, (y,), x, "decompose")
+        return net.graph()
+
+
+@dataclass(frozen=True, kw_only=True)
+class GibbsSampler:
+    """Chain of denoising layers, each sampled by sweeps over binary cells with neighbours [1].
+
+    One update of a cell: weighted sum of its neighbours, sigmoid, comparison with a random number.
+    [1] Jelincic et al., An efficient probabilistic hardware architecture for diffusion-like models,
+        arXiv:2510.23972.
+    """
+
+    layers: Value = quantity("count", doc="denoising layers")
+    sweeps: Value = quantity("count", doc="sweeps per layer")
+    cells: Value = quantity("count", doc="cells of a layer")
+    neighbours: Value = quantity("count", default=12.0, doc="neighbours of a cell")
+
+    def graph(self, step: Step, name: str = "gibbs") -> Graph:
+        """Ops of a batch of samples."""
+        net = Net(name, step.batch)
+        x = Feature(1.0, self.cells)
+        with net.scope("layer", self.layers), net.scope("sweep", self.sweeps, shared=True):
+            draw = net.push(random_numbers(step.batch * self.cells), (), x, "random")
+            update = elementwise(step.batch * self.cells, inputs=2, operations=2 * self.neighbours + 3,
+                                 special=1,
+                                 parameters=self.cells * self.neighbours)
+            net.push(update, (x, draw), x, "update")
         return net.graph()

@@ -1,12 +1,13 @@
-"""Transformers on image patches: ViT, DeiT, and the all-MLP networks Mixer and ResMLP."""
+"""Transformers on image patches: ViT, DeiT, with experts, and the all-MLP networks Mixer and ResMLP."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from perfmodel.algebra import Value
+from perfmodel.algebra import Value, minimum
+from perfmodel.ops.matmul import grouped_matmul
 from perfmodel.spec import flag, quantity, text
-from perfmodel.workload.nets.blocks import encoder_layer, mlp
+from perfmodel.workload.nets.blocks import attention_part, encoder_layer, mlp
 from perfmodel.workload.nets.builder import Feature, Net
 from perfmodel.workload.nets.image import Classifier, some
 
@@ -52,10 +53,52 @@ class ViT(Classifier):
         x = net.table(x, (length + self.tokens) * self.hidden, name="positions")
         if self.pre_norm:
             x = net.layer_norm(x, name="pre_norm")
+        return net.layer_norm(self.layers(net, x), name="final_norm")
+
+    def layers(self, net: Net, x: Feature) -> Feature:
+        """The encoder layers."""
         with net.scope("layer", self.depth):
             width = 4 * self.hidden if self.mlp is None else self.mlp
-            x = encoder_layer(net, x, self.heads, width, act=self.act)
-        return net.layer_norm(x, name="final_norm")
+            return encoder_layer(net, x, self.heads, width, act=self.act)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoeViT(ViT):
+    """Vision transformer with experts in every second layer and one gate per task [1].
+
+    A pass serves one task: one of the gates, `chosen` of the experts per token.
+    [1] Fan et al., M3ViT, arXiv:2210.14793.
+    """
+
+    experts: Value = quantity("count", default=16.0, doc="experts of a layer")
+    chosen: Value = quantity("count", default=4.0, doc="experts per token")
+    expert_width: Value = quantity("count", doc="inner width of an expert")
+    tasks: Value = quantity("count", default=1.0, doc="gates that are stored")
+
+    def layers(self, net: Net, x: Feature) -> Feature:
+        """Pairs of a dense layer and one with experts."""
+        width = 4 * self.hidden if self.mlp is None else self.mlp
+        with net.scope("pair", self.depth / 2):
+            with net.scope("dense"):
+                x = encoder_layer(net, x, self.heads, width, act=self.act)
+            with net.scope("sparse"):
+                x = attention_part(net, x, self.heads)
+                y = net.layer_norm(x, name="norm2")
+                net.linear(y, self.experts, bias=False, name="gate")
+                net.stored_sets(self.tasks)
+                return net.combine(self.mixture(net, y), x, name="add2")
+
+    def mixture(self, net: Net, x: Feature) -> Feature:
+        """Two products per chosen expert; with many tokens every expert is read."""
+        pairs = net.batch * x.positions * self.chosen
+        touched = minimum(self.experts, pairs)
+        names = ("expert_up", "expert_down")
+        y = x
+        for name, n, k in zip(names, (self.expert_width, x.channels), (x.channels, self.expert_width),
+                              strict=True):
+            op = grouped_matmul(pairs / touched, n, k, touched, stored_experts=self.experts)
+            y = net.push(op, (y,), replace(x, channels=n), name)
+        return y
 
 
 @dataclass(frozen=True, kw_only=True)
