@@ -30,6 +30,7 @@ _WHERE = {
     "serving": "perfmodel.scenario.serve",
     "kernel": "perfmodel.scenario.kernel",
     "collective": "perfmodel.scenario.kernel",
+    "map": "perfmodel.scenario.mapping",
     "list": "perfmodel.listing",
     "sweep": "perfmodel.explore.sweep",
     "calibrate": "perfmodel.explore.calibrate",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from perfmodel.algebra import Value
+from perfmodel.hardware.array import SpatialArray
 from perfmodel.spec import anything, block, flag, many, quantity, table, text
 
 _EMPTY: Mapping[str, Any] = {}
@@ -117,7 +118,7 @@ class Device:
     price: Value | None = quantity("USD", default=None, doc="price of one device")
     rent: Value | None = quantity("USD/h", default=None, doc="rental price of one device")
     embodied_carbon: Value | None = quantity("kgCO2e", default=None, doc="embodied carbon")
-    array: Any = anything(default=None, doc="dataflow constraints of a spatial array")
+    array: SpatialArray | None = block(SpatialArray, default=None, doc="spatial array for the mapping engine")
     sources: Mapping[str, str] = table(text(), default=_EMPTY, doc="source id -> citation")
     achieved: Any = anything(default=None, doc="calibrated corrections, never mixed with nominal numbers")
     notes: str = text(default="", doc="what a reader should know")

@@ -1,1 +1,1 @@
-"""Dataflow engine: mappings of loop nests on memory hierarchies and spatial arrays, their accesses and costs."""
+"""Dataflow engine: mappings of loop nests on memory hierarchies and spatial arrays, accesses and costs."""

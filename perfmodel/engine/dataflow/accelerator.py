@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -95,19 +96,28 @@ class Axis:
     """One direction of a spatial array.
 
     under       level directly above: what is listed after it exists once per position
-    loops       loops that may be spread over the axis; empty: any
+    loops       loops that may be spread over the axis, or operator family -> loops; empty: any
     hop_energy  of one neighbour-to-neighbour step [J/B]
-    fixed       loop -> factor, prescribed unrolling (clipped to the bound)
+    fixed       loop -> factor, or family -> loop -> factor: prescribed unrolling (clipped to the bound)
     most        how many different loops may share the axis
     """
 
     name: str
     size: Value
     under: str
-    loops: tuple[str, ...] = ()
+    loops: tuple[str, ...] | Mapping[str, tuple[str, ...]] = ()
     hop_energy: Value = 0.0
-    fixed: Mapping[str, Value] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
     most: int = 2
+
+    def allowed(self, family: str) -> tuple[str, ...]:
+        """Loops of an operator family that may lie here; empty: any."""
+        return tuple(self.loops.get(family, ())) if isinstance(self.loops, Mapping) else self.loops
+
+    def prescribed(self, family: str) -> Mapping[str, Value]:
+        """Loop -> factor that an operator family must use here; empty: free."""
+        nested = any(isinstance(value, Mapping) for value in self.fixed.values())
+        return self.fixed.get(family, {}) if nested else self.fixed
 
     def __post_init__(self) -> None:
         check(f"axis {self.name}.size", self.size, "positions >= 1", least=1.0)

@@ -47,9 +47,16 @@ class Operand:
 
 @dataclass(frozen=True)
 class Problem:
-    """Loop nest of multiply-accumulates ``output += input x weight``."""
+    """Loop nest of multiply-accumulates ``output += input x weight``.
+
+    family    of the op, for array rules
+    bounds    loops with more than one iteration
+    operands  the two factors and the output
+    extra     tensor -> elements that are read once and not mapped (bias)
+    """
 
     name: str
+    family: str
     bounds: Mapping[str, Value]
     operands: tuple[Operand, ...]
     extra: Mapping[str, Value]
@@ -105,7 +112,7 @@ def problem(op: Op) -> Problem:
     roles[outputs[0].name] = "output"
     operands = tuple(_operand(t, roles[t.name], op) for t in (*factors, *outputs))
     extra = {t.name: t.footprint(op.loops) for t in reads if t not in factors}
-    return Problem(op.name or op.family, bounds, operands, extra)
+    return Problem(op.name or op.family, op.family, bounds, operands, extra)
 
 
 def _multiplies(tensor: Tensor, output: Tensor, op: Op) -> bool:

@@ -221,10 +221,11 @@ def _useful(problem: Problem, unrolling: Unrolling) -> bool:
 def _axis_choices(problem: Problem, axis: Axis, limit: int | None) -> Iterator[dict[str, int]]:
     size = int(np.max(axis.size))
     bounds = {loop: int(bound) for loop, bound in problem.bounds.items()}
-    if axis.fixed:
-        yield {loop: min(int(f), bounds[loop]) for loop, f in axis.fixed.items() if loop in bounds}
+    fixed, loops_here = axis.prescribed(problem.family), axis.allowed(problem.family)
+    if fixed:
+        yield {loop: min(int(f), bounds[loop]) for loop, f in fixed.items() if loop in bounds}
         return
-    allowed = [loop for loop in bounds if not axis.loops or loop in axis.loops]
+    allowed = [loop for loop in bounds if not loops_here or loop in loops_here]
     seen = set()
     allowed.sort(key=lambda loop: bounds[loop])  # a short loop first leaves room for a long one
     for number in range(min(axis.most, len(allowed)) + 1):

@@ -1,0 +1,62 @@
+"""pm.map: the best mapping of one operator on a spatial array."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from perfmodel.engine.dataflow.accelerator import Accelerator, Widths, widths
+from perfmodel.engine.dataflow.adapter import accelerator as adapt
+from perfmodel.engine.dataflow.conventions import DEFAULT, Conventions
+from perfmodel.engine.dataflow.mapper import MappingResult, map_op
+from perfmodel.engine.dataflow.mapping import LoopNest
+from perfmodel.formats import Precision
+from perfmodel.formats import precision as read_precision
+from perfmodel.hardware.array import SpatialArray
+from perfmodel.hardware.catalog import device as find_device
+from perfmodel.hardware.device import Device
+from perfmodel.ops.core import Op
+
+
+def map(
+    op: Op, accelerator: Accelerator | Device | str | Path, objective: str = "latency", *,
+    precision: str | Mapping[str, str] | Precision | Widths = "int8", conventions: Conventions = DEFAULT,
+    effort: int = 1, mapping: str | LoopNest | None = None,
+) -> MappingResult:
+    """Best mapping of an op on a spatial array, or the price of the given `mapping`.
+
+    accelerator  Accelerator, device, shipped name or path of a device with an ``array:`` block
+    objective    ``latency``, ``energy`` or ``edp`` (energy x cycles)
+    precision    policy, or Widths (bits of weight, input, output, partial sum)
+    conventions  how accesses are counted
+    effort       0 (coarse) to 5 (every tile size); more is never worse
+    mapping      text or LoopNest to price instead of a search
+
+    Raises InfeasibleError that names level and bytes, PrecisionError, ArgumentError.
+    """
+    if isinstance(accelerator, Accelerator):
+        return map_op(
+            op, accelerator, objective, precision=precision, conventions=conventions, effort=effort,
+            mapping=mapping,
+        )
+    described = find_device(accelerator)
+    wide, compute = _precision(described, precision)
+    return map_op(
+        op, adapt(described, compute), objective, precision=wide, conventions=conventions, effort=effort,
+        mapping=mapping,
+    )
+
+
+def _precision(
+    described: Device, choice: str | Mapping[str, str] | Precision | Widths
+) -> tuple[Widths, str]:
+    """Widths with the device's partial sums, and the format that the array computes in."""
+    if isinstance(choice, Widths):
+        formats = described.array.mac_energy if isinstance(described.array, SpatialArray) else {}
+        return choice, next(iter(formats), "int8")
+    policy = read_precision(choice)
+    wide = widths(policy)
+    if isinstance(described.array, SpatialArray):
+        wide = Widths(wide.weight, wide.input, wide.output, described.array.partial)
+    operands = (policy.format("weight"), policy.format("activation"))
+    return wide, max(operands, key=lambda f: f.bits).compute
