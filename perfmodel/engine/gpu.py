@@ -13,17 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from perfmodel.algebra import maximum
+from perfmodel.algebra import maximum, minimum
 from perfmodel.engine.achieved import kernel_files
 from perfmodel.engine.kernels.attention_decode import DecodeCorrections, attention_decode_time
 from perfmodel.engine.kernels.attention_prefill import PrefillCorrections, attention_prefill_time
 from perfmodel.engine.kernels.calibration import Applied, corrections_for
+from perfmodel.engine.kernels.collective_kernels import CollectiveCorrections, collective_kernel_time
 from perfmodel.engine.kernels.facts import GpuFacts, KernelTime, gpu_facts
 from perfmodel.engine.kernels.gemm import GemmCorrections, Storage, gemm_time
 from perfmodel.engine.kernels.grouped import grouped_time
 from perfmodel.engine.kernels.mla import MlaCorrections, mla_decode_time
 from perfmodel.engine.kernels.moe import MoeCorrections
-from perfmodel.engine.roofline import OpCost, compute_format, cost
+from perfmodel.engine.kernels.stream import StreamCorrections, stream_time
+from perfmodel.engine.roofline import OpCost, compute_format, cost, moved_bytes
 from perfmodel.formats import Precision
 from perfmodel.hardware.device import System
 from perfmodel.ops.core import Op
@@ -41,11 +43,17 @@ class Question:
     runtime: str
     origin: list[Applied] = field(default_factory=list)
 
-    def corrections(self, family: str, kind: type[Any], mode: str = "") -> Any:
-        """Fitted corrections of a kernel family, or the documented starts at fidelity ``dataflow``."""
+    def corrections(self, family: str, kind: type[Any], mode: str = "", group: str = "") -> Any:
+        """Fitted corrections of a kernel family, or the documented starts at fidelity ``dataflow``.
+
+        group  name of the group of measurements; empty: from runtime, number formats and mode
+        """
         if not self.calibrated:
             return kind()
-        found = self.applied(family, kind, mode)
+        device = self.system.device
+        found = corrections_for(
+            family, kind, device.name, group or self.group(family, mode), kernel_files(device)
+        )
         self.origin.append(found)
         return found.values
 
@@ -55,12 +63,12 @@ class Question:
             return 1.0
         return self.origin[-1].low if end == "low" else self.origin[-1].high
 
-    def applied(self, family: str, kind: type[Any], mode: str = "") -> Applied:
-        """Fitted corrections with their origin."""
+    def group(self, family: str, mode: str) -> str:
+        """Name of the measurements that are most like this op; the nearest known group answers."""
         formats = TABLE_NAMES.get(compute_format(self.op, self.precision).compute, "bfloat16")
-        group = "/".join([self.runtime, "any", formats, *([mode] if mode else [])])
-        device = self.system.device
-        return corrections_for(family, kind, device.name, group, kernel_files(device))
+        if family == "moe" and formats == "fp8":
+            formats = "fp8_block"  # experts in fp8 carry block scales
+        return "/".join([self.runtime, "any", formats, *([mode] if mode else [])])
 
     def storage(self) -> Storage:
         """Bytes of the operands and the format of the matrix unit."""
@@ -136,12 +144,36 @@ def _mla(q: Question) -> KernelTime:
     )
 
 
+def _collective(q: Question) -> KernelTime:
+    exchange = q.op.exchange
+    if exchange is None:
+        return KernelTime(0.0)
+    size = exchange.elements * q.precision.bytes(exchange.kind)
+    library = f"{q.runtime}_custom_allreduce" if exchange.pattern == "all_reduce" else "nccl"
+    group = f"{library}/{NCCL_NAMES.get(exchange.pattern, exchange.pattern)}/{q.runtime}_graph"
+    c = q.corrections("collectives", CollectiveCorrections, group=group)
+    answer = collective_kernel_time(exchange.pattern, maximum(exchange.group, 2.0), size, q.gpu, c)
+    several = minimum(exchange.group - 1.0, 1.0)  # nothing is sent in a group of one
+    return replace(answer, seconds=answer.seconds * several, launch=answer.launch * several)
+
+
+def _stream(q: Question) -> KernelTime:
+    """Ops that only move data: the streaming kernel of the device, over the bytes of this op once."""
+    c = replace(q.corrections("quantise", StreamCorrections), passes=1.0)
+    return stream_time(moved_bytes(q.op, q.precision), 1.0, 1.0, q.gpu, c)
+
+
+#: patterns that the tables of collectives call otherwise
+NCCL_NAMES: Mapping[str, str] = {"all_to_all": "alltoall"}
+
 #: op family -> kernel model
 KERNELS: Mapping[str, Callable[[Question], KernelTime]] = {
     "matmul": _matmul,
     "grouped_matmul": _grouped,
     "attention": _attention,
     "mla": _mla,
+    "collective": _collective,
+    **dict.fromkeys(("elementwise", "norm", "softmax", "embedding", "permute", "combine"), _stream),
 }
 
 
