@@ -189,11 +189,14 @@ def emit_json(data: Any) -> None:
 
 
 def emit_table(table: Table, limit: int | None = ROWS) -> None:
-    """Print a table; as wide as the terminal, or as wide as it needs to be in a pipe."""
+    """Print a table, as wide as it needs to be."""
     if sys.stdout.isatty():
         from rich.console import Console
 
-        Console().print(table.rich(limit))
+        shown = table.rich(limit)
+        # a table wider than the terminal wraps line by line; squeezing its columns would lose names
+        natural = Console(width=10_000).measure(shown).maximum
+        Console(width=max(Console().width, natural)).print(shown)
     else:
         sys.stdout.write(table.to_text(limit) + "\n")
 
