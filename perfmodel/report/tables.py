@@ -190,7 +190,12 @@ def _question(result: Result) -> dict[str, Any]:
 
 def to_pandas(result: Result) -> Any:
     """pandas.DataFrame with one row per point; units are in ``frame.attrs["units"]``."""
-    frame = points(result).to_pandas()
+    import pandas
+
+    grids = np.meshgrid(*(np.asarray(values) for values in result.axes.values()), indexing="ij", copy=False)
+    data = {name: grid.reshape(-1) for name, grid in zip(result.axes, grids, strict=True)}
+    data |= {metric: values_of(result, metric) for metric in computed_metrics(result)}
+    frame = pandas.DataFrame(data)
     frame.attrs["units"] = {metric: result.unit(metric) for metric in result.metrics}
     return frame
 
