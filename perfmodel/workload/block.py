@@ -11,6 +11,7 @@ from perfmodel.ops.elementwise import elementwise, norm
 from perfmodel.ops.matmul import matmul
 from perfmodel.spec import block, flag, quantity
 from perfmodel.workload.layers import (
+    AltUp,
     Attention,
     ChannelMix,
     CompressedAttention,
@@ -24,6 +25,7 @@ from perfmodel.workload.layers import (
     Mla,
     Mlp,
     Moe,
+    PerLayerInput,
     Rglru,
     ShortConv,
     TimeMix,
@@ -85,6 +87,8 @@ class Block:
     cross: Cross | None = block(Cross, default=None, doc="attention to an encoder")
     mlp: Mlp | None = block(Mlp, default=None, doc="dense feed-forward part")
     moe: Moe | None = block(Moe, default=None, doc="mixture of experts")
+    per_layer: PerLayerInput | None = block(PerLayerInput, default=None, doc="input of a per-layer embedding")
+    altup: AltUp | None = block(AltUp, default=None, doc="alternating updates of several streams")
     channel_mix: ChannelMix | None = block(ChannelMix, default=None, doc="feed-forward part of RWKV-4")
     parallel: bool = flag(default=False, doc="mixer and feed-forward read the same residual stream")
     two_norms: bool = flag(default=False, doc="where parallel: mixer and feed-forward have a norm each")
@@ -121,7 +125,8 @@ class Block:
 
     def feed_forward(self) -> list[Part]:
         """Feed-forward parts of the layer."""
-        return [part for part in (self.mlp, self.moe, self.channel_mix) if part is not None]
+        parts = (self.mlp, self.moe, self.channel_mix, self.per_layer, self.altup)
+        return [part for part in parts if part is not None]
 
     def ops(self, hidden: Value, step: Step, rule: NormRule) -> list[Op]:
         """Ops of all `repeat` layers."""

@@ -11,6 +11,7 @@ from perfmodel.ops.matmul import matmul
 from perfmodel.spec import block, flag, many, quantity, text
 from perfmodel.workload.block import NORMS, Block, NormRule
 from perfmodel.workload.graph import Graph
+from perfmodel.workload.layers import PerLayerTable
 from perfmodel.workload.step import Step
 
 __all__ = ["NORMS", "Block", "Decoder"]
@@ -60,6 +61,7 @@ class Decoder:
     norm_bias: bool | None = flag(default=None, doc="norms carry a bias; absent: layer norms do")
     norm_affine: bool = flag(default=True, doc="norms carry a weight")
     final_norm: bool = flag(default=True, doc="norm before the head")
+    per_layer: PerLayerTable | None = block(PerLayerTable, default=None, doc="second embedding, per layer")
     streams: Value | None = quantity("count", default=None, doc="residual streams collapsed before the head")
     blocks: tuple[Block, ...] = many(Block, doc="layers, in order")
     mtp: MultiToken | None = block(MultiToken, default=None, doc="multi-token prediction, run in every pass")
@@ -92,7 +94,10 @@ class Decoder:
             ops.append(embedding(tokens, self.positions, self.hidden, name="positions"))
         if self.embedding_norm:
             ops += self.rule.ops(tokens, self.hidden, "embedding_norm", residual=False)
-        return ops
+        if self.per_layer is not None:
+            ops += self.per_layer.ops(self.hidden, step)
+        altup = self.blocks[0].altup if self.blocks else None
+        return ops if altup is None else [*ops, *altup.around(self.hidden, tokens, "altup_in")]
 
     def head(self, step: Step) -> list[Op]:
         """Final norm and projection to the vocabulary."""
@@ -101,6 +106,9 @@ class Decoder:
         if self.streams is not None:
             collapse = matmul(rows, self.streams, self.streams * self.hidden, bias=True, name="stream_head")
             ops += [collapse, elementwise(rows * self.hidden, parameters=1.0, name="stream_collapse")]
+        altup = self.blocks[0].altup if self.blocks else None
+        if altup is not None:
+            ops += altup.around(self.hidden, rows, "altup_out")
         if self.final_norm:
             ops += self.rule.ops(rows, self.hidden, "final_norm")
         width = self.hidden

@@ -18,13 +18,15 @@ from perfmodel.errors import ArgumentError, Fault, SpecError, UnknownNameError
 from perfmodel.workload.importers import (
     hf_dense,
     hf_encoder,
+    hf_gemma,
+    hf_general,
     hf_hybrid,
     hf_latent,
     hf_mamba,
     hf_moe,
     hf_zamba,
 )
-from perfmodel.workload.importers.hf_config import Config
+from perfmodel.workload.importers.hf_config import Config, has_defaults
 from perfmodel.workload.workload import Workload
 
 #: types that are read as another one
@@ -41,12 +43,33 @@ SAME_AS = {
     "umt5": "t5",
     "mbart": "bart",
     "qwen3_vl_moe_text": "qwen3_moe",
+    "qwen3_omni_moe_text": "qwen3_moe",
+    "qwen2_vl": "qwen2_vl_text",
+    "qwen2_5_vl": "qwen2_5_vl_text",
+    "minicpmv": "qwen2",
+    "glm4v_text": "glm4",
+    "glm4v_moe_text": "glm4_moe",
+    "ministral3_text": "ministral3",
+    "gpt-sw3": "gpt2",
+    "youtu": "minicpm3",
+    "axk1": "deepseek_v3",
     "gemma3n_text": "gemma3n",
 }
 
 #: types that multiply the logits by a constant
 SCALED_LOGITS = (
-    "cohere", "cohere2", "granite", "granitemoe", "granitemoehybrid", "falcon_h1", "recurrent_gemma",
+    "cohere",
+    "cohere2",
+    "granite",
+    "granitemoe",
+    "granitemoehybrid",
+    "falcon_h1",
+    "recurrent_gemma",
+    "granite_swa",
+    "granitemoe_swa",
+    "granitemoeshared",
+    "cohere2_moe",
+    "nanochat",
 )
 
 #: parts of a multimodal configuration that hold the language model
@@ -58,7 +81,7 @@ SEEING = ("vision_config", "audio_config", "visual")
 def builders() -> Mapping[str, tuple[str, Callable[[Config], Any]]]:
     """Model type -> (family, builder)."""
     found: dict[str, tuple[str, Callable[[Config], Any]]] = {}
-    for module in (hf_dense, hf_moe, hf_latent, hf_mamba, hf_zamba, hf_hybrid):
+    for module in (hf_dense, hf_moe, hf_general, hf_gemma, hf_latent, hf_mamba, hf_zamba, hf_hybrid):
         found |= {kind: ("decoder", build) for kind, build in module.builders().items()}
     return {**found, **hf_encoder.builders()}
 
@@ -87,7 +110,7 @@ def from_config(
     if same not in builders():
         raise UnknownModelTypeError(kind, file)
     family, build = builders()[same]
-    config = Config(inner, file, same, defaults)
+    config = Config(inner, file, kind if has_defaults(kind) else same, defaults)
     dims = build(config)
     if family == "decoder" and (same in SCALED_LOGITS or config.number("final_logit_softcapping")):
         dims = replace(dims, logit_scale=True)

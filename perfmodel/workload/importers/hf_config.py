@@ -22,6 +22,11 @@ def _data() -> Mapping[str, Any]:
     return data
 
 
+def has_defaults(kind: str) -> bool:
+    """Whether the class of this model type has defaults of its own here."""
+    return kind in _data()
+
+
 class Config:
     """Fields of a configuration.
 

@@ -43,10 +43,30 @@ TABLE: dict[str, Traits] = {
     "granite": LLAMA,
     "helium": LLAMA,
     "arcee": {**LLAMA, "mlp": {"gated": False, "bias": "?mlp_bias"}},
+    "cwm": LLAMA,
+    "iquestcoder": LLAMA,
+    "vaultgemma": {**LLAMA, "windows": (True, False)},
+    "hyperclovax": {**LLAMA, "post_norms": "use_post_norm"},
+    "granite_swa": {**LLAMA, "attention": {**LLAMA["attention"], "sinks": True}, "windows": THREE_OF_FOUR},
+    "bitnet": {
+        "attention": {"qkv_bias": "?attention_bias", "out_bias": "?attention_bias", "out_norm": True},
+        "mlp": {"inner_norm": True},
+    },
+    "nanochat": {
+        "attention": {"qk_norm": "unit"},
+        "mlp": {"gated": False},
+        "decoder": {"norm_affine": False},
+    },
+    "jais2": {**LLAMA, "mlp": {"gated": False, "bias": "?mlp_bias"}, "decoder": {"norm": "layer"}},
     "aquila": LLAMA,
+    "orion": {**LLAMA, "decoder": {"norm": "layer"}},
+    "xverse": LLAMA,
+    "minicpm": {},
+    "exaone": {},
     "yi": LLAMA,
     "baichuan": {},
     "internlm": LLAMA,
+    "internlm2": {"attention": {"qkv_bias": "?bias", "out_bias": "?bias"}},
     "internlm3": {"attention": {"qkv_bias": "?qkv_bias", "out_bias": "?bias"}, "mlp": {"bias": "?bias"}},
     "qwen2": {"attention": {"qkv_bias": True}},
     "qwen2_vl_text": {"attention": {"qkv_bias": True}},
@@ -172,6 +192,8 @@ def build(config: Config, traits: Traits) -> Decoder:
     """Decoder of one row of the table."""
     hidden = config.need("hidden_size")
     block_traits = resolve(config, traits.get("block", {}))
+    if "post_norms" in traits and config.flag(traits["post_norms"]):
+        block_traits["post_norms"] = True
     if "parallel" in traits and config.flag(traits["parallel"]):
         block_traits["parallel"] = True
     attention_traits = dict(traits.get("attention", {}))
@@ -309,6 +331,51 @@ def mpt(config: Config, traits: Traits) -> Decoder:
     )
 
 
+def chatglm(config: Config, traits: Traits) -> Decoder:
+    """ChatGLM 2, 3 and GLM-4 in their first form: field names of their own, fused projections."""
+    hidden, heads = config.need("hidden_size"), config.need("num_attention_heads")
+    kv = (
+        config.number("multi_query_group_num")
+        if config.flag("multi_query_attention", fallback=True)
+        else heads
+    )
+    bias = config.flag("add_bias_linear")
+    core = attention(
+        config,
+        kv_heads=kv,
+        head_dim=config.number("kv_channels", fallback=hidden // heads),
+        rotary=0.5,
+        qkv_bias=bias or config.flag("add_qkv_bias", fallback=True),
+        out_bias=bias,
+    )
+    block = Block(
+        repeat=config.need("num_layers", "num_hidden_layers"),
+        attention=core,
+        mlp=mlp(config, width=config.need("ffn_hidden_size"), bias=bias),
+    )
+    return Decoder(
+        hidden=hidden,
+        vocabulary=config.need("padded_vocab_size", "vocab_size"),
+        blocks=(block,),
+        norm="rms" if config.flag("rmsnorm", fallback=True) else "layer",
+        tied=config.flag("tie_word_embeddings", fallback=False),
+    )
+
+
+def qwen1(config: Config, traits: Traits) -> Decoder:
+    """Qwen (first generation): the file gives twice the inner width."""
+    half = config.need("intermediate_size") / 2.0
+    block = Block(
+        repeat=float(config.layers), attention=attention(config, qkv_bias=True), mlp=mlp(config, width=half)
+    )
+    return Decoder(
+        hidden=config.need("hidden_size"),
+        vocabulary=config.need("vocab_size"),
+        blocks=(block,),
+        tied=config.flag("tie_word_embeddings", fallback=False),
+    )
+
+
 #: model types that need more than a row of the table
 SPECIAL: dict[str, Callable[[Config, Traits], Decoder]] = {
     **dict.fromkeys(("qwen2", "qwen3", "qwen2_vl_text", "qwen2_5_vl_text"), qwen_windows),
@@ -316,6 +383,8 @@ SPECIAL: dict[str, Callable[[Config, Traits], Decoder]] = {
     "opt": opt,
     "falcon": falcon,
     "mpt": mpt,
+    "chatglm": chatglm,
+    "qwen": qwen1,
 }
 
 

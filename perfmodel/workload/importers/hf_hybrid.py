@@ -46,13 +46,7 @@ def minimax(config: Config) -> Decoder:
 
 def qwen_next(config: Config) -> Decoder:
     """Qwen3-Next and Qwen3.5: gated delta networks, gated attention in every fourth layer."""
-    delta = GatedDelta(
-        key_heads=config.need("linear_num_key_heads"),
-        value_heads=config.need("linear_num_value_heads"),
-        key_dim=config.need("linear_key_head_dim"),
-        value_dim=config.need("linear_value_head_dim"),
-        kernel=config.need("linear_conv_kernel_dim"),
-    )
+    delta = delta_network(config)
     every = int(config.number("full_attention_interval", fallback=4.0))
     types = config.list("layer_types") or [
         "linear_attention" if (i + 1) % every else "full_attention" for i in range(config.layers)
@@ -80,6 +74,33 @@ def qwen_next(config: Config) -> Decoder:
             )
         )
     return decoder(config, blocks)
+
+
+def olmo_hybrid(config: Config) -> Decoder:
+    """OLMo hybrid: gated delta networks with norms before, attention with norms after its parts."""
+    delta = delta_network(config)
+    types = config.list("layer_types") or [
+        "linear_attention" if (i + 1) % 4 else "full_attention" for i in range(config.layers)
+    ]
+    full = Block(
+        attention=attention(config, qk_norm="all", qkv_bias="?attention_bias", out_bias="?attention_bias"),
+        mlp=mlp(config),
+        pre_norms=False,
+        post_norms=True,
+    )
+    linear = Block(gated_delta=delta, mlp=mlp(config))
+    return decoder(config, [full if kind == "full_attention" else linear for kind in types])
+
+
+def delta_network(config: Config) -> GatedDelta:
+    """Gated delta network from the usual fields."""
+    return GatedDelta(
+        key_heads=config.need("linear_num_key_heads"),
+        value_heads=config.need("linear_num_value_heads"),
+        key_dim=config.need("linear_key_head_dim"),
+        value_dim=config.need("linear_value_head_dim"),
+        kernel=config.need("linear_conv_kernel_dim"),
+    )
 
 
 def kimi_linear(config: Config) -> Decoder:
@@ -184,6 +205,7 @@ def builders() -> dict[str, Build]:
         "minimax": minimax,
         **dict.fromkeys(("qwen3_next", "qwen3_5", "qwen3_5_moe"), qwen_next),
         "kimi_linear": kimi_linear,
+        "olmo_hybrid": olmo_hybrid,
         "lfm2": lfm2,
         "lfm2_moe": lfm2,
         "recurrent_gemma": recurrent_gemma,

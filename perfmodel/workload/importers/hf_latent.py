@@ -19,8 +19,14 @@ def deepseek(config: Config) -> Decoder:
             heads=index_heads, head_dim=config.need("index_head_dim"), top_k=config.need("index_topk")
         )
     core = latent(config, indexer=picker)
+    after = 1.0 if config.text("model_type") == "axk1" else None  # A.X K1 has a norm after the experts
     blocks = [
-        Block(mla=core, moe=experts(config) if has else None, mlp=None if has else mlp(config))
+        Block(
+            mla=core,
+            moe=experts(config) if has else None,
+            mlp=None if has else mlp(config),
+            extra_norms=after if has else None,
+        )
         for has in sparse_layers(config)
     ]
     return decoder(config, blocks)

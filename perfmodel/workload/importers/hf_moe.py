@@ -290,45 +290,6 @@ def llama4(config: Config) -> Decoder:
     return decoder(config, blocks)
 
 
-def gemma4(config: Config) -> Decoder:
-    """Gemma 4: window layers, wide global layers with values as keys, experts beside the dense part."""
-    window, types = config.number("sliding_window"), config.list("layer_types")
-    kv, global_kv = config.need("num_key_value_heads"), config.number("num_global_key_value_heads")
-    wide = config.number("global_head_dim", fallback=config.need("head_dim"))
-    with_experts = config.flag("enable_moe_block")
-    sharing = int(config.number("num_kv_shared_layers", fallback=0.0))
-    blocks = []
-    for i in range(config.layers):
-        slides = types[i] == "sliding_attention" if types else (i + 1) % 6 != 0
-        kv_is_value = config.flag("attention_k_eq_v") and not slides
-        core = attention(
-            config,
-            window=window if slides else None,
-            qk_norm="head",
-            value_is_key=kv_is_value,
-            kv_heads=kv if slides or global_kv is None or not config.flag("attention_k_eq_v") else global_kv,
-            head_dim=config.need("head_dim") if slides else wide,
-            shared_kv=i >= config.layers - sharing,
-            qkv_bias=config.flag("attention_bias"),
-            out_bias=config.flag("attention_bias"),
-        )
-        part = (
-            experts(config, shared=None, router_scale=True, expert_scale=True, activation="gelu")
-            if with_experts
-            else None
-        )
-        blocks.append(
-            Block(
-                attention=core,
-                mlp=mlp(config),
-                moe=part,
-                post_norms=True,
-                extra_norms=3.0 if with_experts else None,
-            )
-        )
-    return decoder(config, blocks)
-
-
 def jetmoe(config: Config) -> Decoder:
     """JetMoE: query and output projections are experts too."""
     heads = config.need("num_key_value_heads")
@@ -366,6 +327,5 @@ def builders() -> dict[str, Build]:
         "ernie4_5_moe": ernie,
         "dbrx": dbrx,
         "llama4": llama4,
-        "gemma4": gemma4,
         "jetmoe": jetmoe,
     }

@@ -53,8 +53,11 @@ def scaled(op: Op, loops: Sequence[str], factor: Value) -> Op:
 
 
 def from_onnx(
-    path: str | Path, *, sizes: Mapping[str,
-                                        int] | None = None, batch_axis: int = 0, fusion: str = "activation"
+    path: str | Path,
+    *,
+    sizes: Mapping[str, int] | None = None,
+    batch_axis: int = 0,
+    fusion: str = "activation",
 ) -> Workload:
     """Workload of an ONNX file.
 
@@ -143,8 +146,9 @@ class _Reader:
             raise ArgumentError("sizes", dict(sizes), "values for " + ", ".join(sorted(missing)))
         unknown = set(sizes) - used
         if unknown:
-            raise ArgumentError("sizes", dict(sizes),
-                                "symbolic dimensions: " + (", ".join(sorted(used)) or "none"))
+            raise ArgumentError(
+                "sizes", dict(sizes), "symbolic dimensions: " + (", ".join(sorted(used)) or "none")
+            )
         return batch or 1.0
 
     def shape(self, name: str) -> tuple[int, ...]:
@@ -170,7 +174,10 @@ class _Reader:
                 continue
             self.infer(raw, label)
             node = onnx_nodes.Node(
-                label, raw.op_type, tuple(raw.input), tuple(raw.output),
+                label,
+                raw.op_type,
+                tuple(raw.input),
+                tuple(raw.output),
                 {a.name: self.onnx.helper.get_attribute_value(a) for a in raw.attribute},
                 [self.shape(name) if name else () for name in raw.input],
                 [self.shape(name) if name else () for name in raw.output],
@@ -202,8 +209,10 @@ class _Reader:
         given = [name for name in raw.input if name]
         if raw.op_type == "Shape" and given[0] in self.types:
             dims = np.array(self.shape(given[0]), dtype=np.int64)
-            first, last = (next((a.i for a in raw.attribute if a.name == n), d) for n, d in
-                           (("start", 0), ("end", len(dims))))
+            first, last = (
+                next((a.i for a in raw.attribute if a.name == n), d)
+                for n, d in (("start", 0), ("end", len(dims)))
+            )
             self.set_value(raw.output[0], dims[first:last])
             return True
         if given and all(name in self.constant for name in given):
@@ -248,16 +257,21 @@ class _Reader:
         schema_version = next((o.version for o in self.opsets if o.domain == raw.domain), None)
         if raw.domain not in ("", "ai.onnx") or schema_version is None or raw.op_type not in onnx_nodes.KNOWN:
             name = f"{raw.domain}.{raw.op_type}" if raw.domain else raw.op_type
-            raise ArgumentError("ONNX operator", f"{name} (node {label})",
-                                ", ".join(sorted(onnx_nodes.KNOWN)))
+            raise ArgumentError(
+                "ONNX operator", f"{name} (node {label})", ", ".join(sorted(onnx_nodes.KNOWN))
+            )
         schema = self.onnx.defs.get_schema(raw.op_type, schema_version, raw.domain)
         numpy_helper = self.onnx.numpy_helper
         types = {name: self.types[name] for name in raw.input if name}
-        data = {name: numpy_helper.from_array(np.asarray(self.values[name]), name)
-                for name in raw.input if name in self.values}
+        data = {
+            name: numpy_helper.from_array(np.asarray(self.values[name]), name)
+            for name in raw.input
+            if name in self.values
+        }
         try:
             found = self.onnx.shape_inference.infer_node_outputs(
-                schema, raw, types, data, opset_imports=self.opsets)
+                schema, raw, types, data, opset_imports=self.opsets
+            )
         except PerfmodelError:
             raise
         except Exception as error:  # the C++ checker raises its own classes

@@ -61,8 +61,11 @@ def _target(node: Node, sources: Sequence[Kernel | None], fusion: str) -> Kernel
     others = [s for s in sources if s is not newest]
     if others and fusion != "residual":
         return None
-    return newest if newest.op.family in ("matmul", "conv1d", "conv2d", "conv_transpose",
-                                          "elementwise") else None
+    return (
+        newest
+        if newest.op.family in ("matmul", "conv1d", "conv2d", "conv_transpose", "elementwise")
+        else None
+    )
 
 
 def _join(target: Kernel, node: Node, sources: Sequence[Kernel | None]) -> None:
@@ -123,8 +126,9 @@ def _fused(scores: Node, values: Node) -> Op:
     batch = 1
     for size in lead:
         batch *= size
-    return attention(batch, query, context, 1, 1, head, causal=False, value_dim=value, cached=False,
-                     name=values.name)
+    return attention(
+        batch, query, context, 1, 1, head, causal=False, value_dim=value, cached=False, name=values.name
+    )
 
 
 def _reached(

@@ -8,39 +8,116 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from perfmodel.errors import GraphError
-from perfmodel.ops.conv import conv1d, conv2d
+from perfmodel.ops.conv import conv1d, conv2d, conv3d
 from perfmodel.ops.core import Op, Tensor, Work
 from perfmodel.ops.elementwise import elementwise, embedding, norm, softmax
 from perfmodel.ops.lookup import top_k
 from perfmodel.ops.matmul import matmul
-from perfmodel.ops.pool import pool2d, resample
+from perfmodel.ops.pool import pool2d, reduction as reduced, resample
 
 Shape = tuple[int, ...]
 
 #: change of shape or a view: free.  Transposes are folded into the consumers' access order by every runtime
 #: that this models; concatenated tensors are written in place.
-FREE = frozenset({
-    "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Cast", "CastLike", "Transpose",
-    "Slice", "Split", "Concat", "Expand", "Shape", "Size", "ConstantOfShape", "Range",
-})
+FREE = frozenset(
+    {
+        "Reshape",
+        "Flatten",
+        "Squeeze",
+        "Unsqueeze",
+        "Identity",
+        "Dropout",
+        "Cast",
+        "CastLike",
+        "Transpose",
+        "Slice",
+        "Split",
+        "Concat",
+        "Expand",
+        "Shape",
+        "Size",
+        "ConstantOfShape",
+        "Range",
+    }
+)
 #: vector and special operations per output element
 POINTWISE = {
-    "Add": (1, 0), "Sub": (1, 0), "Mul": (1, 0), "Div": (1, 0), "Neg": (1, 0), "Abs": (1, 0), "Relu": (1, 0),
-    "LeakyRelu": (2, 0), "PRelu": (2, 0), "Clip": (2, 0), "Min": (1, 0), "Max": (1, 0), "Where": (1, 0),
-    "Equal": (1, 0), "Greater": (1, 0), "GreaterOrEqual": (1, 0), "Less": (1, 0), "LessOrEqual": (1, 0),
-    "And": (1, 0), "Or": (1, 0), "Not": (1, 0), "Xor": (1, 0), "Mod": (2, 0), "Floor": (1, 0), "Ceil": (1, 0),
-    "Round": (1, 0), "Sign": (1, 0), "HardSigmoid": (3, 0), "HardSwish": (4, 0), "BatchNormalization": (2, 0),
-    "QuantizeLinear": (3, 0), "DequantizeLinear": (2, 0), "DynamicQuantizeLinear": (5, 0), "Sum": (1, 0),
-    "Mean": (1, 0), "IsNaN": (1, 0), "BitShift": (1, 0), "ThresholdedRelu": (1, 0), "Trilu": (1, 0),
-    "Sqrt": (0, 1), "Reciprocal": (0, 1), "Exp": (0, 1), "Log": (0, 1), "Erf": (0, 1), "Sin": (0, 1),
-    "Cos": (0, 1), "Tanh": (2, 1), "Sigmoid": (2, 1), "Elu": (2, 1), "Selu": (3, 1), "Celu": (3, 1),
-    "Gelu": (4, 1), "Softplus": (2, 2), "Softsign": (2, 0), "Mish": (3, 3), "Swish": (3, 1), "Pow": (1, 2),
+    "Add": (1, 0),
+    "Sub": (1, 0),
+    "Mul": (1, 0),
+    "Div": (1, 0),
+    "Neg": (1, 0),
+    "Abs": (1, 0),
+    "Relu": (1, 0),
+    "LeakyRelu": (2, 0),
+    "PRelu": (2, 0),
+    "Clip": (2, 0),
+    "Min": (1, 0),
+    "Max": (1, 0),
+    "Where": (1, 0),
+    "Equal": (1, 0),
+    "Greater": (1, 0),
+    "GreaterOrEqual": (1, 0),
+    "Less": (1, 0),
+    "LessOrEqual": (1, 0),
+    "And": (1, 0),
+    "Or": (1, 0),
+    "Not": (1, 0),
+    "Xor": (1, 0),
+    "Mod": (2, 0),
+    "Floor": (1, 0),
+    "Ceil": (1, 0),
+    "Round": (1, 0),
+    "Sign": (1, 0),
+    "HardSigmoid": (3, 0),
+    "HardSwish": (4, 0),
+    "BatchNormalization": (2, 0),
+    "QuantizeLinear": (3, 0),
+    "DequantizeLinear": (2, 0),
+    "DynamicQuantizeLinear": (5, 0),
+    "Sum": (1, 0),
+    "Mean": (1, 0),
+    "IsNaN": (1, 0),
+    "BitShift": (1, 0),
+    "ThresholdedRelu": (1, 0),
+    "Trilu": (1, 0),
+    "Sqrt": (0, 1),
+    "Reciprocal": (0, 1),
+    "Exp": (0, 1),
+    "Log": (0, 1),
+    "Erf": (0, 1),
+    "Sin": (0, 1),
+    "Cos": (0, 1),
+    "Tanh": (2, 1),
+    "Sigmoid": (2, 1),
+    "Elu": (2, 1),
+    "Selu": (3, 1),
+    "Celu": (3, 1),
+    "Gelu": (4, 1),
+    "Softplus": (2, 2),
+    "Softsign": (2, 0),
+    "Mish": (3, 3),
+    "Swish": (3, 1),
+    "Pow": (1, 2),
 }
-REDUCTIONS = frozenset({
-    "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2",
-    "ReduceSumSquare", "ReduceLogSumExp", "ArgMax", "ArgMin", "GlobalAveragePool", "GlobalMaxPool",
-    "CumSum",
-})
+REDUCTIONS = frozenset(
+    {
+        "ReduceMean",
+        "ReduceSum",
+        "ReduceMax",
+        "ReduceMin",
+        "ReduceProd",
+        "ReduceL1",
+        "ReduceL2",
+        "ReduceSumSquare",
+        "ReduceLogSumExp",
+        "ArgMax",
+        "ArgMin",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "CumSum",
+    }
+)
 
 
 @dataclass
@@ -71,7 +148,7 @@ class Node:
         if self.kind in POINTWISE:
             self.op, self.batch = pointwise(self), ("i",)
         elif self.kind in REDUCTIONS:
-            self.op, self.batch = reduction(self), ("i", "o")
+            self.op, self.batch = reduction(self), ("r",)
         else:
             self.op, self.batch = BUILDERS[self.kind](self)
         if self.repeated and self.op is not None:
@@ -116,22 +193,24 @@ def pointwise(node: Node) -> Op:
     if node.kind == "BatchNormalization":
         stored = 2 * node.shapes[1][0]  # running mean and variance are folded
     reads = max(len(node.activations), 1)
-    op = elementwise(elements, inputs=reads, operations=vector, special=special, parameters=stored,
-                     name=node.name)
+    op = elementwise(
+        elements, inputs=reads, operations=vector, special=special, parameters=stored, name=node.name
+    )
     small = [math.prod(s) for s, fixed in zip(node.shapes, node.constant, strict=True) if not fixed]
     if any(size != elements for size in small):  # broadcast inputs are read once
         loops = {**op.loops, **{f"i{index}": size for index, size in enumerate(small)}}
         inputs = tuple(Tensor(f"x{index + 1}", (f"i{index}",)) for index in range(len(small)))
-        op = replace(op, loops=loops,
-                     tensors=(*inputs, *(t for t in op.tensors if not t.name.startswith("x"))))
+        op = replace(
+            op, loops=loops, tensors=(*inputs, *(t for t in op.tensors if not t.name.startswith("x")))
+        )
     return op
 
 
 def reduction(node: Node) -> Op:
     """Sum, mean, maximum ... over some axes: one operation per input element."""
     elements = math.prod(node.shapes[0])
-    op = resample(elements, math.prod(node.out_shapes[0]), name=node.name)
-    return replace(op, family="reduce", work=(Work("vector", 1.0 * elements),))
+    rows = max(math.prod(node.out_shapes[0]), 1)
+    return reduced(rows, elements / rows, name=node.name)
 
 
 def convolution(node: Node) -> tuple[Op, tuple[str, ...]]:
@@ -147,11 +226,37 @@ def convolution(node: Node) -> tuple[Op, tuple[str, ...]]:
     if node.get("auto_pad", b"NOTSET") in (b"SAME_UPPER", b"SAME_LOWER"):
         padding = ["same"] * space
     if space == 1:
-        op = conv1d(image[0], image[1], weight[0], image[2], kernel[0], stride[0], padding[0], groups,
-                    dilation=dilation[0], bias=bias, name=node.name)
+        op = conv1d(
+            image[0],
+            image[1],
+            weight[0],
+            image[2],
+            kernel[0],
+            stride[0],
+            padding[0],
+            groups,
+            dilation=dilation[0],
+            bias=bias,
+            name=node.name,
+        )
     elif space == 2:
-        op = conv2d(image[0], image[1], weight[0], image[2], image[3], tuple(kernel), tuple(stride),
-                    tuple(padding), groups, dilation=tuple(dilation), bias=bias, name=node.name)
+        op = conv2d(
+            image[0],
+            image[1],
+            weight[0],
+            image[2],
+            image[3],
+            tuple(kernel),
+            tuple(stride),
+            tuple(padding),
+            groups,
+            dilation=tuple(dilation),
+            bias=bias,
+            name=node.name,
+        )
+    elif space == 3 and all(len({*given}) == 1 for given in (kernel, stride, padding, dilation)):
+        op = conv3d(image[0], image[1], weight[0], image[2], image[3], image[4], kernel[0], stride[0],
+                    padding[0], groups, dilation=dilation[0], bias=bias, name=node.name)
     else:
         raise GraphError(f"node {node.name}: convolution in {space} dimensions is not supported")
     return op, ("b",)
@@ -162,11 +267,21 @@ def transposed(node: Node) -> tuple[Op, tuple[str, ...]]:
     image, weight = node.shapes[0], node.shapes[1]
     groups, out = node.get("group", 1), math.prod(node.out_shapes[0][2:])
     places, window = math.prod(image[2:]), math.prod(weight[2:])
-    loops = {"b": image[0], "g": groups, "c": image[1] / groups, "k": weight[1], "i": places, "r": window,
-             "o": out,
-             "f": groups * weight[1]}
-    tensors = [Tensor("I", ("b", "g", "c", "i")), Tensor("W", ("g", "c", "k", "r"), kind="weight"),
-               Tensor("O", ("b", "g", "k", "o"), output=True)]
+    loops = {
+        "b": image[0],
+        "g": groups,
+        "c": image[1] / groups,
+        "k": weight[1],
+        "i": places,
+        "r": window,
+        "o": out,
+        "f": groups * weight[1],
+    }
+    tensors = [
+        Tensor("I", ("b", "g", "c", "i")),
+        Tensor("W", ("g", "c", "k", "r"), kind="weight"),
+        Tensor("O", ("b", "g", "k", "o"), output=True),
+    ]
     if node.given(2):
         tensors.append(Tensor("bias", ("f",), kind="weight"))
     macs = image[0] * image[1] * weight[1] * places * window
@@ -209,8 +324,11 @@ def normalisation(node: Node) -> tuple[Op, tuple[str, ...]]:
     op = norm(math.prod(shape) / width, width, kind="rms" if rms else "layer", affine=False, name=node.name)
     stored = sum(node.stored())
     if stored:
-        op = replace(op, loops={**op.loops, "w": stored},
-                     tensors=(*op.tensors, Tensor("weight", ("w",), kind="weight")))
+        op = replace(
+            op,
+            loops={**op.loops, "w": stored},
+            tensors=(*op.tensors, Tensor("weight", ("w",), kind="weight")),
+        )
     return op, ("r",)
 
 
@@ -226,8 +344,9 @@ def pooling(node: Node) -> tuple[Op, tuple[str, ...]]:
     image, out = node.shapes[0], node.out_shapes[0]
     kernel = (*node.get("kernel_shape", [1, 1]), 1)[:2]
     stride = (*node.get("strides", [1] * len(kernel)), 1)[:2]
-    op = pool2d(image[0], image[1], image[2], image[3] if len(image) > 3 else 1, kernel, stride,
-                name=node.name)
+    op = pool2d(
+        image[0], image[1], image[2], image[3] if len(image) > 3 else 1, kernel, stride, name=node.name
+    )
     loops = {**op.loops, "p": out[2], "q": out[3] if len(out) > 3 else 1}
     return replace(op, loops=loops, work=(Work("vector", 1.0 * math.prod(out) * math.prod(kernel)),)), ("b",)
 
@@ -246,8 +365,10 @@ def moved(node: Node) -> tuple[Op, tuple[str, ...]]:
     """Copies that change the shape."""
     linear = node.kind in ("Resize", "Upsample") and node.get("mode", b"nearest") == b"linear"
     elements = math.prod(node.out_shapes[0])
-    return resample(min(math.prod(node.shapes[0]), elements), elements, 7 if linear else 0,
-                    name=node.name), ("i", "o")
+    return resample(min(math.prod(node.shapes[0]), elements), elements, 7 if linear else 0, name=node.name), (
+        "i",
+        "o",
+    )
 
 
 def recurrent(node: Node) -> tuple[Op, tuple[str, ...]]:
@@ -255,18 +376,30 @@ def recurrent(node: Node) -> tuple[Op, tuple[str, ...]]:
     length, batch, width = node.shapes[0]
     directions, rows, state = node.shapes[2]
     gates = rows / state
-    loops = {"t": length, "b": batch, "d": directions, "g": gates, "h": state, "i": width, "s": state,
-             "w": 2 * gates}
+    loops = {
+        "t": length,
+        "b": batch,
+        "d": directions,
+        "g": gates,
+        "h": state,
+        "i": width,
+        "s": state,
+        "w": 2 * gates,
+    }
     tensors = [
-        Tensor("X", ("t", "b", "i")), Tensor("W", ("d", "g", "h", "i"), kind="weight"),
+        Tensor("X", ("t", "b", "i")),
+        Tensor("W", ("d", "g", "h", "i"), kind="weight"),
         Tensor("R", ("t", "d", "g", "h", "s"), kind="weight", stored=float(directions * rows * state)),
         Tensor("Y", ("t", "b", "d", "h"), output=True),
     ]
     if node.given(3):
         tensors.append(Tensor("B", ("d", "w", "h"), kind="weight"))
     cells = length * batch * directions * state
-    work = (Work("matrix", 2.0 * cells * gates * (width + state)), Work("vector", 3.0 * cells * gates),
-            Work("special", (gates + 1.0) * cells))
+    work = (
+        Work("matrix", 2.0 * cells * gates * (width + state)),
+        Work("vector", 3.0 * cells * gates),
+        Work("special", (gates + 1.0) * cells),
+    )
     return replace(Op("recurrent", loops, tuple(tensors), work, node.name), launches=1.0 * length), ("b",)
 
 
@@ -278,14 +411,38 @@ def best(node: Node) -> tuple[Op, tuple[str, ...]]:
 
 
 BUILDERS: dict[str, Callable[[Node], tuple[Op, tuple[str, ...]]]] = {
-    "Conv": convolution, "QLinearConv": convolution, "ConvInteger": convolution,
-    "ConvTranspose": transposed, "Gemm": gemm, "MatMul": product, "QLinearMatMul": product,
-    "MatMulInteger": product, "LayerNormalization": normalisation, "RMSNormalization": normalisation,
-    "GroupNormalization": normalisation, "InstanceNormalization": normalisation,
-    "LpNormalization": normalisation, "Softmax": soft, "LogSoftmax": soft, "MaxPool": pooling,
-    "AveragePool": pooling, "LpPool": pooling, "Gather": gather, "GatherElements": moved,
-    "GatherND": moved, "ScatterND": moved, "ScatterElements": moved, "Pad": moved, "Tile": moved,
-    "Resize": moved, "Upsample": moved, "DepthToSpace": moved, "SpaceToDepth": moved, "LSTM": recurrent,
-    "GRU": recurrent, "RNN": recurrent, "TopK": best,
+    "Conv": convolution,
+    "QLinearConv": convolution,
+    "ConvInteger": convolution,
+    "ConvTranspose": transposed,
+    "Gemm": gemm,
+    "MatMul": product,
+    "QLinearMatMul": product,
+    "MatMulInteger": product,
+    "LayerNormalization": normalisation,
+    "RMSNormalization": normalisation,
+    "GroupNormalization": normalisation,
+    "InstanceNormalization": normalisation,
+    "LpNormalization": normalisation,
+    "Softmax": soft,
+    "LogSoftmax": soft,
+    "MaxPool": pooling,
+    "AveragePool": pooling,
+    "LpPool": pooling,
+    "Gather": gather,
+    "GatherElements": moved,
+    "GatherND": moved,
+    "ScatterND": moved,
+    "ScatterElements": moved,
+    "Pad": moved,
+    "Tile": moved,
+    "Resize": moved,
+    "Upsample": moved,
+    "DepthToSpace": moved,
+    "SpaceToDepth": moved,
+    "LSTM": recurrent,
+    "GRU": recurrent,
+    "RNN": recurrent,
+    "TopK": best,
 }
 KNOWN = frozenset(FREE) | frozenset(POINTWISE) | REDUCTIONS | frozenset(BUILDERS) | {"Constant"}

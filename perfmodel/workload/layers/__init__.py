@@ -21,8 +21,10 @@ from perfmodel.workload.layers.mamba import Mamba, Mamba2
 from perfmodel.workload.layers.mla import Indexer, Mla
 from perfmodel.workload.layers.mlp import Mlp
 from perfmodel.workload.layers.moe import Moe
+from perfmodel.workload.layers.per_layer import AltUp, PerLayerInput, PerLayerTable
 
 __all__ = [
+    "AltUp",
     "Attention",
     "ChannelMix",
     "CompressedAttention",
@@ -37,6 +39,8 @@ __all__ = [
     "Mla",
     "Mlp",
     "Moe",
+    "PerLayerInput",
+    "PerLayerTable",
     "Rglru",
     "ShortConv",
     "TimeMix",

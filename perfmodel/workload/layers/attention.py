@@ -35,6 +35,7 @@ class Attention:
     qk_norm_bias: bool = flag(default=False, doc="that normalisation carries a bias")
     sinks: bool = flag(default=False, doc="one learned logit per query head in the softmax denominator")
     gate: str = text(default="none", choices=GATES, doc="sigmoid gate on the output, per element or per head")
+    out_norm: bool = flag(default=False, doc="norm before the output projection")
     rotary: Value = quantity(
         "1",
         default=1.0,
@@ -68,6 +69,8 @@ class Attention:
                 tokens * self.heads * self.value_width, inputs=2, operations=2, special=1, name="gate"
             )
             ops.append(gated.divided(tp="i"))
+        if self.out_norm:
+            ops.append(norm(tokens, self.heads * self.value_width, name="out_norm").divided(tp="d"))
         out = matmul(tokens, hidden, self.heads * self.value_width, bias=self.out_bias, name="attention_out")
         return [*ops, out.divided(tp="k")]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from perfmodel.algebra import Value
 from perfmodel.ops.core import Op
-from perfmodel.ops.elementwise import elementwise
+from perfmodel.ops.elementwise import elementwise, norm
 from perfmodel.ops.matmul import matmul
 from perfmodel.spec import flag, quantity, text
 from perfmodel.workload.step import Step
@@ -23,18 +23,20 @@ class Mlp:
     gated: bool = flag(default=True, doc="gate and up projection; False: up projection only")
     bias: bool = flag(default=False, doc="bias on all projections")
     activation: str = text(default="silu", doc="activation function")
+    inner_norm: bool = flag(default=False, doc="norm before the down projection")
     learned: Value | None = quantity("count", default=None, doc="learned numbers in the activation function")
 
     def ops(self, hidden: Value, step: Step) -> list[Op]:
         """Up (and gate), activation, down."""
         up = 2.0 * self.width if self.gated else 1.0 * self.width
-        return [
+        act = activation(step.tokens * self.width, self.gated, self.activation, learned=self.learned)
+        ops = [
             matmul(step.tokens, up, hidden, bias=self.bias, name="up").divided(tp="n"),
-            activation(step.tokens * self.width, self.gated, self.activation, learned=self.learned).divided(
-                tp="i"
-            ),
-            matmul(step.tokens, hidden, self.width, bias=self.bias, name="down").divided(tp="k"),
+            act.divided(tp="i"),
         ]
+        if self.inner_norm:
+            ops.append(norm(step.tokens, self.width, name="inner_norm").divided(tp="d"))
+        return [*ops, matmul(step.tokens, hidden, self.width, bias=self.bias, name="down").divided(tp="k")]
 
 
 def activation(

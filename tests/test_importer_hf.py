@@ -1,0 +1,115 @@
+"""Reading Hugging Face configurations: further architectures, what is refused, and what the errors say."""
+
+import csv
+import json
+import pickle
+from pathlib import Path
+
+import pytest
+
+import perfmodel as pm
+from perfmodel.errors import ArgumentError, SpecError, UnknownNameError
+from perfmodel.workload.importers.hf import builders, from_config, model_types
+
+FACTS = Path(__file__).parent / "facts"
+CLASS_DEFAULTS = list(csv.DictReader((FACTS / "class_defaults.csv").read_text(encoding="utf-8").splitlines()))
+
+
+@pytest.mark.parametrize("row", CLASS_DEFAULTS, ids=[row["model_type"] for row in CLASS_DEFAULTS])
+def test_class_defaults(row):
+    """A bare file is the model of the class defaults (transformers 5.23 on the meta device)."""
+    model = from_config({"model_type": row["model_type"]}, defaults=True)
+    assert model.parameters == int(row["parameters"])
+
+
+#: published parameter counts of files whose classes are not part of transformers
+PUBLISHED = [
+    # THUDM/glm-4-9b-chat and chatglm3-6b
+    ({"model_type": "chatglm", "num_layers": 40, "hidden_size": 4096, "num_attention_heads": 32,
+      "ffn_hidden_size": 13696, "padded_vocab_size": 151552, "kv_channels": 128, "multi_query_attention": True,
+      "multi_query_group_num": 2, "add_qkv_bias": True, "add_bias_linear": False}, 9_399_951_360),
+    ({"model_type": "chatglm", "num_layers": 28, "hidden_size": 4096, "num_attention_heads": 32,
+      "ffn_hidden_size": 13696, "padded_vocab_size": 65024, "kv_channels": 128, "multi_query_attention": True,
+      "multi_query_group_num": 2, "add_qkv_bias": True, "add_bias_linear": False}, 6_243_584_000),
+    # internlm/internlm2-7b
+    ({"model_type": "internlm2", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
+      "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 92544, "bias": False,
+      "tie_word_embeddings": False}, 7_737_708_544),
+    # Qwen/Qwen-7B
+    ({"model_type": "qwen", "hidden_size": 4096, "intermediate_size": 22016, "num_hidden_layers": 32,
+      "num_attention_heads": 32, "vocab_size": 151936}, 7_721_324_544),
+    # deepseek-ai/deepseek-moe-16b-base
+    ({"model_type": "deepseek", "hidden_size": 2048, "intermediate_size": 10944, "moe_intermediate_size": 1408,
+      "num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 16, "n_shared_experts": 2,
+      "n_routed_experts": 64, "num_experts_per_tok": 6, "first_k_dense_replace": 1, "vocab_size": 102400,
+      "tie_word_embeddings": False}, 16_375_728_128),
+    # LGAI-EXAONE/EXAONE-3.0-7.8B-Instruct
+    ({"model_type": "exaone", "hidden_size": 4096, "intermediate_size": 14336, "num_layers": 32,
+      "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 102400, "tie_word_embeddings": False},
+     7_818_448_896),
+    # openbmb/MiniCPM-2B-sft-bf16
+    ({"model_type": "minicpm", "hidden_size": 2304, "intermediate_size": 5760, "num_hidden_layers": 40,
+      "num_attention_heads": 36, "num_key_value_heads": 36, "vocab_size": 122753, "tie_word_embeddings": True},
+     2_724_880_896),
+]
+
+
+@pytest.mark.parametrize(("config", "parameters"), PUBLISHED, ids=[c["model_type"] for c, _ in PUBLISHED])
+def test_published_counts(config, parameters):
+    assert from_config(config).parameters == parameters
+
+
+def test_language_part_of_a_multimodal_file():
+    text = {"model_type": "gemma3_text", "hidden_size": 2560, "intermediate_size": 10240, "num_hidden_layers": 34,
+            "sliding_window": 1024}
+    model = from_config({"model_type": "gemma3", "text_config": text, "vision_config": {"hidden_size": 1152}})
+    assert model.parameters == 3_880_263_168  # heads, vocabulary and head width are those of the class
+    assert "vision_config" in model.notes
+
+
+def test_unknown_type_lists_the_known_ones(tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"model_type": "lama", "hidden_size": 8}), encoding="utf-8")
+    with pytest.raises(UnknownNameError) as caught:
+        pm.workload(str(file))
+    message = str(caught.value)
+    assert str(file) in message
+    assert "'llama'" in message
+    assert all(kind in message for kind in ("deepseek_v3", "mamba2", "whisper"))
+    assert str(pickle.loads(pickle.dumps(caught.value))) == message
+
+
+def test_missing_fields_are_named_with_the_file(tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"model_type": "llama", "hidden_size": 4096, "vocab_size": 0}), encoding="utf-8")
+    with pytest.raises(SpecError) as caught:
+        pm.workload(file)
+    named = {fault.path for fault in caught.value.faults}
+    assert named == {"num_hidden_layers", "num_attention_heads", "intermediate_size", "vocab_size"}
+    assert all(fault.file == str(file) for fault in caught.value.faults)
+
+
+@pytest.mark.parametrize("value", ["32", True, -1, 0, None, [1, 2]])
+def test_a_size_must_be_a_number(value):
+    config = {"model_type": "llama", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+              "num_attention_heads": value, "vocab_size": 100}
+    with pytest.raises(SpecError, match="num_attention_heads"):
+        from_config(config)
+
+
+def test_type_is_required():
+    with pytest.raises(SpecError, match="model_type"):
+        from_config({"hidden_size": 64})
+
+
+@pytest.mark.parametrize("content", ["{", "[1, 2]", "3"])
+def test_no_json_object(tmp_path, content):
+    file = tmp_path / "config.json"
+    file.write_text(content, encoding="utf-8")
+    with pytest.raises(ArgumentError, match="JSON"):
+        from_config(file)
+
+
+def test_every_listed_type_has_a_builder():
+    assert len(model_types()) >= 100
+    assert set(builders()) <= set(model_types())
