@@ -45,7 +45,7 @@ def _row(case: str) -> Mapping[str, str]:
 
 
 @cache
-def _predicted(case: str, fidelity: str = "calibrated") -> dict[str, float]:
+def predicted(case: str, fidelity: str = "calibrated") -> dict[str, float]:
     """Latency [s] and power [W] of a static batch."""
     fit = shipped("batch", fidelity)
     parts, skipped = points([_row(case)], fit.fix)
@@ -62,14 +62,14 @@ _TIMES = {**_cases("S009-LAT"), **_cases("S009-TTFT"), "S009-SPEC-01": "S009-SPE
           reason="host time per step of this engine varies more between releases than between devices")
 def latency(case: str) -> float:
     """Time of a batch of equal requests [s]; with one output token, the time to the first token."""
-    return _predicted(case)["latency"]
+    return predicted(case)["latency"]
 
 
 @predicts(_cases("S009-POWER"), fidelity="calibrated",
           reason="its power rises with the traffic of the cache more than the fitted shares say")
 def power(case: str) -> float:
     """Mean board power [W]."""
-    return _predicted(case)["power"]
+    return predicted(case)["power"]
 
 
 #: case -> tensor-parallel devices, and groups of devices that hold different experts
