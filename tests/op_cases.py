@@ -210,6 +210,19 @@ CASES = [
         "resample", {"elements_in": 4, "elements_out": 16, "operations": 7},
         vector=16 * 7, read=4, written=16, scales="elements_out",
     ),
+    Case(  # 2 x 2 x 2, "same": 8 positions, window 3 x 3 x 3 touches 4 x 4 x 4 with its border
+        "conv3d",
+        {"batch": 1, "in_channels": 2, "out_channels": 3, "depth": 2, "height": 2, "width": 2, "kernel": 3},
+        matrix=2 * 3 * 2 * 8 * 27,
+        read=2 * 4 * 4 * 4 + 3 * 2 * 27, written=3 * 8, stored={"weight": 3 * 2 * 27},
+    ),
+    Case(  # 4 x 4 to 9 x 9: windows of 3 at distance 2 cover (4 - 1) 2 + 3 positions
+        "conv_transpose2d",
+        {"batch": 1, "in_channels": 2, "out_channels": 3, "height": 4, "width": 4, "kernel": 3, "stride": 2},
+        matrix=2 * 3 * 2 * (4 * 4) * 9,
+        read=2 * 4 * 4 + 3 * 2 * 9, written=3 * 9 * 9, stored={"weight": 3 * 2 * 9},
+    ),
+    Case("reduction", {"rows": 3, "width": 5}, vector=3 * 5, read=3 * 5, written=3, scales="rows"),
     # --- streams and tables --------------------------------------------------------------------------
     Case("stream", {"elements": 10}, vector=2 * 10, read=2 * 10, written=10, scales="elements"),
     Case("random_numbers", {"numbers": 8}, vector=8 / 4 * 10 * 10, written=8, scales="numbers"),

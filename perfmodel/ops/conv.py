@@ -1,4 +1,4 @@
-"""Convolutions: dense, grouped and depthwise, in one and two dimensions."""
+"""Convolutions: dense, grouped, depthwise and transposed, in one to three dimensions."""
 
 from __future__ import annotations
 
@@ -105,6 +105,75 @@ def conv1d(
     window = Window("q", "s", stride, dilation)
     axes = (("b", "g", "c", window), ("g", "k", "c", "s"), ("b", "g", "k", "q"))
     return _convolution("conv1d", loops, axes, bias, name)
+
+
+@operator
+def conv3d(
+    batch: Value,
+    in_channels: Value,
+    out_channels: Value,
+    depth: Value,
+    height: Value,
+    width: Value,
+    kernel: Value,
+    stride: Value = 1,
+    padding: str | Value = "same",
+    groups: Value = 1,
+    *,
+    dilation: Value = 1,
+    bias: bool = False,
+    name: str = "",
+) -> Op:
+    """Convolution over depth, height and width, each with the same kernel, stride, padding and dilation.
+
+    depth, height, width   INPUT size [elements], without padding; the other arguments as in conv2d
+
+    Loops: b, g, k, c as in conv2d, d, p, q output positions, u, r, s kernel positions.
+    FLOP = 2 b g k c d p q u r s.
+    """
+    _divides("in_channels", in_channels, groups)
+    _divides("out_channels", out_channels, groups)
+    sizes = {"d": depth, "p": height, "q": width}
+    loops = {"b": batch, "g": groups, "k": out_channels / groups, "c": in_channels / groups}
+    loops |= {loop: output_size(size, kernel, stride, padding, dilation) for loop, size in sizes.items()}
+    loops |= {"u": kernel, "r": kernel, "s": kernel}
+    windows = tuple(Window(out, inner, stride, dilation) for out, inner in zip("dpq", "urs", strict=True))
+    axes: tuple[tuple[str | Window, ...], ...]
+    axes = (("b", "g", "c", *windows), ("g", "k", "c", "u", "r", "s"), ("b", "g", "k", "d", "p", "q"))
+    return _convolution("conv3d", loops, axes, bias, name)
+
+
+@operator
+def conv_transpose2d(
+    batch: Value,
+    in_channels: Value,
+    out_channels: Value,
+    height: Value,
+    width: Value,
+    kernel: Pair,
+    stride: Pair = 1,
+    groups: Value = 1,
+    *,
+    bias: bool = False,
+    name: str = "",
+) -> Op:
+    """Transposed convolution: every input position adds a kernel to the output, without cropping.
+
+    height, width   INPUT size [elements]; the output has ``(size - 1) stride + kernel`` positions
+
+    Loops: b, g, k, c as in conv2d, p, q INPUT positions, r, s kernel positions; the output is the window.
+    FLOP = 2 b g k c p q r s.
+    """
+    (kernel_r, kernel_s), (stride_p, stride_q) = _pair("kernel", kernel), _pair("stride", stride)
+    _divides("in_channels", in_channels, groups)
+    _divides("out_channels", out_channels, groups)
+    loops = {
+        "b": batch, "g": groups, "k": out_channels / groups, "c": in_channels / groups,
+        "p": height, "q": width, "r": kernel_r, "s": kernel_s,
+    }
+    rows, columns = Window("p", "r", stride_p), Window("q", "s", stride_q)
+    axes = (("b", "g", "c", "p", "q"), ("g", "k", "c", "r", "s"), ("b", "g", "k", rows, columns))
+    return _convolution("conv_transpose2d", loops, axes, bias, name)
 
 
 def _convolution(

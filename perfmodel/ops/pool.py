@@ -1,4 +1,4 @@
-"""Pooling and resampling of feature maps."""
+"""Pooling and resampling of feature maps, and reductions."""
 
 from __future__ import annotations
 
@@ -51,6 +51,17 @@ def resample(elements_in: Value, elements_out: Value, operations: Value = 0, *, 
     tensors = (Tensor("x", ("i",)), Tensor("y", ("o",), output=True))
     work = (Work("vector", 1.0 * elements_out * operations),)
     return Op("resample", {"i": elements_in, "o": elements_out}, tensors, work, name)
+
+
+@operator
+def reduction(rows: Value, width: Value, *, operations: Value = 1, name: str = "") -> Op:
+    """Sum, mean, maximum ... of `width` elements for each of `rows` results.
+
+    operations  vector operations per input element (1: sum; 2: mean square)
+    """
+    tensors = (Tensor("x", ("r", "w")), Tensor("y", ("r",), output=True))
+    work = (Work("vector", 1.0 * rows * width * operations),)
+    return Op("reduction", {"r": rows, "w": width}, tensors, work, name)
 
 
 def _pair(value: str | Pair) -> tuple[Value, Value]:

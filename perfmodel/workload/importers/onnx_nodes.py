@@ -13,7 +13,8 @@ from perfmodel.ops.core import Op, Tensor, Work
 from perfmodel.ops.elementwise import elementwise, embedding, norm, softmax
 from perfmodel.ops.lookup import top_k
 from perfmodel.ops.matmul import matmul
-from perfmodel.ops.pool import pool2d, reduction as reduced, resample
+from perfmodel.ops.pool import pool2d, resample
+from perfmodel.ops.pool import reduction as reduced
 
 Shape = tuple[int, ...]
 
