@@ -22,11 +22,10 @@ from perfmodel.explore.kernel_tables import (
     Family,
     Rows,
     device_name,
-    read_table,
     size,
     take,
 )
-from perfmodel.explore.score_kernels import errors
+from perfmodel.explore.score_kernels import errors, tables_of_file
 from perfmodel.hardware.catalog import device
 
 #: folds of shape families that are left out in turn
@@ -72,7 +71,7 @@ def _fit(family: Family, cases: list[tuple[Rows, GpuFacts, str]], budget: int,
     late = float(np.exp(measured.min() - (residual(start) + measured).min()))
     if late > 3.0 and "host" in limits:  # far above the documented fixed time: a slow caller
         starts.append(_changed(start, list(limits), {"host": late * limits["launch"][2]}))
-    tried = range(len(starts)) if only < 0 else (only,)
+    tried = (only,) if 0 <= only < len(starts) else range(len(starts))
     found = {i: search(starts[i]) for i in tried}
     best = min(found, key=lambda i: float(found[i].cost))
     return build(found[best].x), best
@@ -222,16 +221,14 @@ def _class_entry(family: Family, cases: list[Case], check: bool) -> dict[str, An
 
 
 def _of_device(rows: Rows, name: str) -> Rows:
-    systems = rows.get("system", rows.get("device"))
-    return take(rows, np.array([device_name(s) == name for s in systems]))
+    return take(rows, np.array([device_name(s) == name for s in rows["system"]]))
 
 
 
-def tables_of(folder: str | Path) -> dict[str, Rows]:
-    """Tables by family name of all recognised files of a folder; files of one family are joined."""
+def tables_of(*paths: str | Path) -> dict[str, Rows]:
+    """Tables by family name of the recognised files; those of one family are joined on common columns."""
     found: dict[str, Rows] = {}
-    for path in sorted(Path(folder).glob("kernel_*.csv*")):
-        rows = read_table(path)
+    for rows in (rows for path in paths for rows in tables_of_file(path)):
         try:
             name = recognise(rows).name
         except ArgumentError:
@@ -245,7 +242,9 @@ def tables_of(folder: str | Path) -> dict[str, Rows]:
 #: devices with measured tables, and the names that their corrections apply to
 DEVICE_FILES: Mapping[str, tuple[str, ...]] = {
     "a100-sxm-80gb": ("a100-*", "a800-*", "a30"),
-    "h100-sxm5": ("h100-*", "h200-*", "h800-*", "h20", "gh200*"),
+    "h100-sxm5": ("h100-*", "h200-*", "h800-*", "h20*", "gh200*"),
+    "h20": ("h20",),
+    "mi355x": ("mi3*",),
     "b200-sxm": ("b200-*", "b300-*", "gb200", "gb300"),
     "rtx-pro-6000-server": ("rtx-pro-6000-*", "rtx-5090", "gb10-*"),
     "b60": ("b60", "arc-*"),
@@ -273,12 +272,13 @@ def _flow(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def rebuild(data: str | Path, out: str | Path, source: str, date: str, check: bool = True) -> list[Path]:
-    """Fit every table of a data folder and write the calibration files of the devices and of the class.
+def rebuild(data: Iterable[str | Path], out: str | Path, source: str, date: str,
+            check: bool = True) -> list[Path]:
+    """Fit every table of the data files and write the calibration files of the devices and of the class.
 
-    source  citation of the data set, written into the files
+    source  citation of the data sets, written into the files
     """
-    tables = tables_of(data)
+    tables = tables_of(*data)
     found = {name: (patterns, fit_device(name, tables, check)) for name, patterns in DEVICE_FILES.items()}
     found[CLASS_FILE] = (("*",), fit_class(tables, check=check))
     written = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,11 @@ def _moe(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
                     storage_of(part(group, 2)), gpu, c, gated="nongated" not in part(group, 1))
 
 
+def _moe_products(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
+    """The two grouped products alone: no routing, permutation or sum."""
+    return _moe(rows, gpu, replace(c, move=0.01, floor=0.001), group)
+
+
 def _moe_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:
     a, b, c, key = storage_of(part(group, 2))
     pairs = rows["tokens"] * rows["topk"] / rows["moe_ep_size"]
@@ -149,6 +155,9 @@ FAMILIES: tuple[Family, ...] = (
     Family("mla_prefill", columns(*_MLA), PrefillCorrections,
            lambda rows: label(rows, "backend", "kernel_source", "mla_dtype", "kv_dtype"), _mla_prefill,
            _mla_bound, lambda rows: rows["n_heads"]),
+    Family("moe_products", columns("dtype", "tokens", "hidden", "inter", "topk", "experts", "products_only"),
+           MoeCorrections, lambda rows: label(rows, "backend", "kernel_source", "dtype"), _moe_products,
+           _moe_bound, lambda rows: rows["hidden"] * 1e6 + rows["experts"]),
     Family("moe", columns("dtype", "tokens", "hidden", "inter", "topk", "experts", "moe_tp_size",
                            "moe_ep_size"), MoeCorrections,
            lambda rows: label(rows, "backend", "kernel_source", "dtype"), _moe, _moe_bound,

@@ -124,7 +124,9 @@ def _absorb_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:
 
 
 def _quantise(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
-    return stream_time(rows["m"], rows["k"], 2.0 + BYTES.get(part(group, 2), 1.0), gpu, c)
+    kind = part(group, 2)
+    element = 2.0 if kind == "stream" else 2.0 + BYTES.get(kind, 1.0)  # read or written; quantised: both
+    return stream_time(rows["m"], rows["k"], element, gpu, c)
 
 
 def _quantise_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:
@@ -188,7 +190,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("mla_absorb", columns("op_name", "dtype", "tokens", "n_heads"), GemmCorrections,
            lambda rows: label(rows, "backend", "kernel_source", "dtype", "op_name"), _absorb, _absorb_bound,
            _heads),
-    Family("quantise", columns("dtype", "m", "k"), StreamCorrections,
+    Family("stream", columns("dtype", "m", "k"), StreamCorrections,
            lambda rows: label(rows, "backend", "kernel_source", "dtype"), _quantise, _quantise_bound,
            lambda rows: rows["k"]),
     Family("moe_alltoall", columns("phase", "comm_dtype", "ep_size", "hidden", "topk", "tokens", "sms"),

@@ -28,4 +28,4 @@ def _stage_fits(name: str, rows: Rows) -> bool:
         return bool(np.all(rows["q_len"] == 1) and np.any(rows["past_len"] > 0))
     if name == "encoder_attention":
         return "n_kv_heads" not in rows
-    return name != "quantise" or "n" not in rows
+    return name != "stream" or "n" not in rows

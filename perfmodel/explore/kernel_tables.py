@@ -35,6 +35,8 @@ STORAGE = {
     "int4_wo": Storage(2, 0.53125, 2, "bf16"), "sq": Storage(1, 1, 2, "int8"),
     "w4a8_mxfp4_mxfp8": Storage(1, 0.53125, 2, "fp8"), "w4a16_mxfp4": Storage(2, 0.53125, 2, "bf16"),
 }
+#: names of the 16-bit formats, one kernel for all
+SAME = {"bf16": "bfloat16", "fp16": "bfloat16", "float16": "bfloat16", "half": "bfloat16"}
 BYTES = {"bfloat16": 2.0, "fp16": 2.0, "bf16": 2.0, "fp8": 1.0, "int8": 1.0}
 
 
@@ -83,7 +85,7 @@ def size(rows: Rows) -> int:
 def label(rows: Rows, *columns: str, extra: Iterable[Any] = ()) -> Any:
     """Group names ``a/b/c`` from text columns; an absent column reads ``any``."""
     parts = [np.asarray(rows[c]).astype(str) if c in rows else np.full(size(rows), "any") for c in columns]
-    return np.array(["/".join(part) for part in zip(*parts, *extra, strict=True)])
+    return np.array(["/".join(SAME.get(p, p) for p in row) for row in zip(*parts, *extra, strict=True)])
 
 
 def device_name(system: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from perfmodel.engine.kernels.calibration import KernelCalibration, corrections_for
 from perfmodel.engine.kernels.facts import GpuFacts, gpu_facts
+from perfmodel.explore.kernel_adapters import standard_tables
 from perfmodel.explore.kernel_known import recognise
 from perfmodel.explore.kernel_tables import Family, Rows, device_name, read_table, size, take
 from perfmodel.hardware.catalog import device
@@ -33,23 +35,41 @@ def score(path: str | Path, fidelity: str = "calibrated",
     """Errors of a table of measured kernel times: ``summary`` and ``groups`` by device, source and formats.
 
     fidelity  roofline (bound of the datasheet), dataflow (documented corrections), calibrated (shipped ones)
+    Raises ArgumentError where no model predicts the columns of the table.
     """
-    rows = read_table(path)
-    family = recognise(rows)
-    systems = rows["system"] if "system" in rows else rows["device"]
-    predicted, names = np.zeros(size(rows)), family.groups(rows)
-    groups = []
+    predicted, measured, groups, names = [], [], [], []
+    for rows in tables_of_file(path):
+        family = recognise(rows)
+        names.append(family.name)
+        for group, device_, mine, seconds, origin in _answers(family, rows, fidelity, files):
+            known = mine["latency_us"] * 1e-6
+            predicted.append(seconds)
+            measured.append(known)
+            groups.append({"family": family.name, "device": device_, "group": group, "calibration": origin,
+                           **errors(seconds, known)})
+    summary = errors(np.concatenate(predicted), np.concatenate(measured))
+    found = "+".join(dict.fromkeys(names))
+    return {"family": found, "fidelity": fidelity, "summary": summary, "groups": groups}
+
+
+def tables_of_file(path: str | Path) -> list[Rows]:
+    """The tables of a file in the columns of the families."""
+    return [rows for rows in standard_tables(read_table(path)) if size(rows)]
+
+
+def _answers(
+    family: Family, rows: Rows, fidelity: str, files: tuple[KernelCalibration, ...] | None
+) -> Iterator[tuple[str, str, Rows, Any, str]]:
+    """(group, device, rows, predicted seconds, origin of the corrections) of every group of every device."""
+    systems = rows["system"]
+    names = family.groups(rows)
     for system in np.unique(systems):
         name = device_name(str(system))
         gpu = gpu_facts(device(name))
         for group in np.unique(names[systems == system]):
-            mask = (systems == system) & (names == group)
-            some = take(rows, mask)
-            predicted[mask], source = _predict(family, some, gpu, str(group), name, fidelity, files)
-            groups.append({"device": name, "group": str(group), "calibration": source,
-                           **errors(predicted[mask], some["latency_us"] * 1e-6)})
-    summary = errors(predicted, rows["latency_us"] * 1e-6)
-    return {"family": family.name, "fidelity": fidelity, "summary": summary, "groups": groups}
+            some = take(rows, (systems == system) & (names == group))
+            seconds, origin = _predict(family, some, gpu, str(group), name, fidelity, files)
+            yield str(group), name, some, seconds, origin
 
 
 def _predict(family: Family, rows: Rows, gpu: GpuFacts, group: str, name: str, fidelity: str,

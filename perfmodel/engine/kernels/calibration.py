@@ -63,10 +63,11 @@ def _file(path: Path) -> KernelCalibration:
 
 
 def calibrations_of(device: str) -> Iterator[KernelCalibration]:
-    """Shipped calibrations that apply to a device, the most particular first."""
-    for path, patterns in _shelf():
-        if any(fnmatch(device, pattern) for pattern in patterns):
-            yield _file(path)
+    """Shipped calibrations that apply to a device: those that name it, those of its kin, the class."""
+    for named in (True, False):
+        for path, patterns in _shelf():
+            if (device in patterns) == named and any(fnmatch(device, pattern) for pattern in patterns):
+                yield _file(path)
 
 
 def calibrations() -> tuple[KernelCalibration, ...]:
@@ -96,7 +97,7 @@ def corrections_for(family: str, kind: type[Any], device: str, group: str,
 def nearest(group: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
     """The known group closest to the asked one: formats and mode count most, then source, then backend.
 
-    Where nothing tells two groups apart, the one with the smaller error and the shorter fixed time is taken.
+    Where nothing tells two groups apart, the better known and faster one is taken.
     """
     if group in known:
         return group
@@ -113,8 +114,9 @@ def nearest(group: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
         score -= 0.1 * len([part for part in rest if part not in wanted])
         entry = known[candidate] if isinstance(known, Mapping) else {}
         error = float(entry.get("held_out", entry.get("in_sample", {})).get("mape", 0.0))
-        fixed = float(entry.get("values", {}).get("launch", 0.0))
-        return score - 0.01 * min(error, 30.0) - 0.02 * min(fixed, 20.0)
+        values = entry.get("values", {})
+        fixed, rate = float(values.get("launch", 0.0)), float(values.get("compute", 0.0))
+        return score - 0.01 * min(error, 30.0) - 0.02 * min(fixed, 20.0) + 0.2 * min(rate, 1.5)
 
     return max(known, key=likeness)
 

@@ -22,7 +22,7 @@ from perfmodel.engine.kernels.facts import (
     wave_count,
 )
 
-#: elements of a row that one block treats in one go
+#: elements that one block treats in one go
 BLOCK = 4096.0
 
 
@@ -49,7 +49,7 @@ def stream_time(rows: Value, width: Value, element: Value, gpu: GpuFacts,
     cold = miss_share(moved, 0.5 * c.resident * gpu.l2_bytes)
     memory = moved * cold / (0.9 * c.dram * gpu.dram)
     through = moved / (0.5 * c.l2 * gpu.l2)
-    waves = wave_count(rows * np.ceil(width / BLOCK), gpu.processors * 8.0, 0.0)
+    waves = wave_count(rows * width / BLOCK, gpu.processors * 8.0, 0.0)
     rounds = 1e-6 * c.start * waves
     launch = 3e-6 * c.launch
     work = soft_maximum(3.0 * c.overlap, memory, through, rounds)
