@@ -179,3 +179,22 @@ def test_two_forms_of_the_rounding_rule(channels):
     assert float(round8(channels)) == divisible(channels)
     assert float(round8(channels)) >= 0.9 * channels or channels < 8
     assert float(round8(channels)) % 8 == 0
+
+
+# --- documentation ---------------------------------------------------------------------------------------
+
+def yaml_blocks(root):
+    text = (root / "docs" / "networks.md").read_text(encoding="utf-8")
+    return [part.split("```")[0] for part in text.split("```yaml\n")[1:]]
+
+
+def test_files_of_the_documentation_load(root, tmp_path):
+    blocks = yaml_blocks(root)
+    assert len(blocks) == 3
+    for block in blocks:
+        head = "" if block.startswith("workload:") else "workload: shown\nsource: documentation\n"
+        model = load(tmp_path, head + block)
+        assert model.flops() > 0
+        model.graph(batch=2).edges()
+        if model.published_parameters:
+            assert model.parameters == model.published_parameters
