@@ -358,3 +358,17 @@ def test_multi_token_module():
     # the draft costs a small part of a pass: formulas 5.1, relative cost c
     extra = longer.active_parameters - model.active_parameters
     assert 0.03 < extra / model.active_parameters < 0.06
+
+
+@pytest.mark.parametrize("name", ["llama-3.1-8b", "gpt-oss-20b", "gemma-3n-e4b", "bert-base"])
+def test_eager_attention_keeps_the_same_cache(name):
+    model = pm.workload(name)
+    step = {"batch": 2, "query": 1, "context": 700}
+    fused, eager = model.graph(**step), model.graph(**step, attention="eager")
+    assert eager.elements("kv") == fused.elements("kv")
+    assert eager.elements("weight") == fused.elements("weight")
+
+
+def test_an_encoder_has_no_cache():
+    assert pm.workload("bert-base").graph(batch=2, query=128, context=128).elements("kv") == 0
+    assert pm.workload("bert-base").kv_bytes_per_token() == 0
