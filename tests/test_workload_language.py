@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sympy
 
 import perfmodel as pm
 from perfmodel.ops.moe import destinations, distinct_experts, routed_rows, zipf_popularity
@@ -372,3 +373,17 @@ def test_eager_attention_keeps_the_same_cache(name):
 def test_an_encoder_has_no_cache():
     assert pm.workload("bert-base").graph(batch=2, query=128, context=128).elements("kv") == 0
     assert pm.workload("bert-base").kv_bytes_per_token() == 0
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["deepseek-v3", "deepseek-v4-flash", "jamba-v0.1", "gpt-oss-20b", "qwen3-next-80b-a3b", "llama-4-scout", "t5-small"],
+)
+def test_closed_forms(name):
+    """A graph built with symbols gives the numbers of the graph built with floats."""
+    batch, context = sympy.symbols("batch context", positive=True)
+    symbols = pm.workload(name).graph(batch=batch, query=1, context=context)
+    floats = pm.workload(name).graph(batch=3, query=1, context=777)
+    at = {batch: 3, context: 777}
+    assert float(sympy.sympify(symbols.flops).subs(at)) == pytest.approx(floats.flops, rel=1e-9)
+    assert float(sympy.sympify(symbols.elements("kv")).subs(at)) == pytest.approx(floats.elements("kv"), rel=1e-9)

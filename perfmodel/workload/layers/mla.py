@@ -90,7 +90,7 @@ class Mla:
             return self.mode
         if not step.causal:
             return "expanded"  # the full square is what profilers count, and modules expand
-        if is_symbolic(step.query):
+        if is_symbolic(step.query, step.context):
             return "absorbed"
         # both forms project the new tokens once; expanding also projects the cached ones, absorbing works on
         # wider pairs: without cached tokens expanding always needs fewer operations
