@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import TypeAlias
 
 from perfmodel.arguments import choice
 from perfmodel.engine.roofline import OpCost, cost
 from perfmodel.formats import Precision
+from perfmodel.hardware.array import SpatialArray
 from perfmodel.hardware.device import System
 from perfmodel.ops.core import Op
 
@@ -26,16 +26,20 @@ def cost_model(fidelity: str, runtime: str = "vllm", end: str = "middle") -> Cos
     chosen = choice("fidelity", fidelity, FIDELITIES)
     if chosen == "roofline":
         return cost
-    from perfmodel.engine.achieved import calibrated_cost, corrections
-    from perfmodel.engine.gpu import kernel_cost
 
-    model = partial(kernel_cost, calibrated=chosen == "calibrated", runtime=runtime, end=end)
-    if chosen == "dataflow":
-        return model
+    def model(op: Op, system: System, precision: Precision) -> OpCost:
+        """The model that knows this device best."""
+        device = system.device
+        if isinstance(device.array, SpatialArray):
+            from perfmodel.engine.spatial import mapped_cost
 
-    def calibrated(op: Op, system: System, precision: Precision) -> OpCost:
-        if corrections(system.device):  # the device carries what was fitted to it
+            return mapped_cost(op, system, precision)
+        from perfmodel.engine.achieved import calibrated_cost, corrections
+        from perfmodel.engine.gpu import kernel_cost
+
+        calibrated = chosen == "calibrated"
+        if calibrated and corrections(device):  # the device carries what was fitted to it
             return calibrated_cost(op, system, precision, end=end)
-        return model(op, system, precision)
+        return kernel_cost(op, system, precision, calibrated=calibrated, runtime=runtime, end=end)
 
-    return calibrated
+    return model

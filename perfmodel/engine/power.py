@@ -7,13 +7,14 @@ peak, and by MEMORY_SHARE when the memory runs at its peak, never above the peak
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from perfmodel.algebra import Value, minimum, total
-from perfmodel.engine.rates import link_of
+from perfmodel.engine.energy import energy_parts
 from perfmodel.engine.roofline import OpCost
+from perfmodel.hardware.array import SpatialArray
 from perfmodel.hardware.device import System
 
 #: Part of the dynamic power that a memory at full bandwidth draws.  Convention [recalled]: decode of large
@@ -30,8 +31,11 @@ def energy_of(costs: Sequence[OpCost], system: System, duration: Value) -> Value
     power = device.power
     peak = power.peak if power is not None else None
     idle = power.idle if power is not None and power.idle is not None else None
-    if priced := _ledger(costs, system):
-        return total(priced) + (idle or 0.0) * duration
+    static = device.array.static_power if isinstance(device.array, SpatialArray) else idle
+    asked = prices(system)
+    if asked or any(cost.energy is not None for cost in costs):
+        spent = total(_op_energy(cost, asked) for cost in costs)
+        return spent + (static or 0.0) * duration
     if peak is None:
         return np.nan * duration
     idle = IDLE_SHARE * peak if idle is None else idle
@@ -39,30 +43,36 @@ def energy_of(costs: Sequence[OpCost], system: System, duration: Value) -> Value
     return idle * duration + minimum(dynamic, (peak - idle) * duration)
 
 
+def prices(system: System) -> dict[str, Value]:
+    """Energy per FLOP, byte and message byte by resource; empty if the device prices no operation [J]."""
+    device = system.device
+    found: dict[str, Value] = {}
+    for unit, described in device.compute.items():
+        for key, price in described.energy.items():
+            found[f"compute.{unit}.{key}"] = price
+    if isinstance(device.array, SpatialArray):
+        for key, price in device.array.mac_energy.items():
+            found.setdefault(f"compute.matrix.{key}", price / 2.0)  # a multiply-accumulate is two FLOP
+    if not found:
+        return {}
+    for level, memory in device.memory.items():
+        if memory.read_energy is not None:
+            found[f"memory.{level}"] = memory.read_energy
+    for name, link in {**device.links, **system.links}.items():
+        if link.energy is not None:
+            found[f"links.{name}"] = link.energy
+    return found
+
+
+def _op_energy(cost: OpCost, asked: Mapping[str, Value]) -> Value:
+    """Energy of all repetitions: what a mapping priced, or the ledger of the demand [J]."""
+    if cost.energy is not None:
+        return cost.energy * cost.count
+    return total(energy_parts(cost.demand.amounts, asked).values()) * cost.count
+
+
 def _busy_share(cost: OpCost) -> Value:
     """Seconds at full dynamic power that one repetition is worth."""
     compute = total(t for r, t in cost.parts.items() if r.startswith("compute."))
     memory = total(t for r, t in cost.parts.items() if r.startswith("memory."))
     return compute + MEMORY_SHARE * memory
-
-
-def _ledger(costs: Sequence[OpCost], system: System) -> list[Value]:
-    """Energy of each op from the energies per FLOP, byte and message byte; empty if the device has none."""
-    device = system.device
-    if not any(unit.energy for unit in device.compute.values()):
-        return []
-    spent: list[Value] = []
-    for cost in costs:
-        for resource, amount in cost.demand.amounts.items():
-            kind, _, rest = resource.partition(".")
-            price: Value = None
-            if kind == "compute":
-                unit, _, key = rest.partition(".")
-                price = device.compute[unit].energy.get(key)
-            elif kind == "memory":
-                price = device.memory[rest].read_energy
-            elif kind == "links":
-                price = link_of(system, rest)[1].energy
-            if price is not None:
-                spent.append(amount * price * cost.count)
-    return spent

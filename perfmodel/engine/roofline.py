@@ -32,6 +32,7 @@ class OpCost:
     serial  launch and message latency of one repetition [s]; added to the longest part
     count   repetitions
     busy    time of one repetition without `serial`, where a kernel model knows better than the longest part
+    energy  of one repetition [J], where a mapping priced every access
     """
 
     op: Op
@@ -40,6 +41,7 @@ class OpCost:
     serial: Value
     count: Value
     busy: Value | None = None
+    energy: Value | None = None
 
     @property
     def busy_time(self) -> Value:
