@@ -13,7 +13,6 @@ from perfmodel.validation.report import Validation
 #: paper -> why rows of it that are gated have no prediction
 OPEN: Mapping[str, str] = {
     "S006": "one network has no description yet",
-    "S009": "the acceptance of the drafted tokens is not printed",
     "S017": "a count of benchmark tasks, not of anything that the model describes",
     "S020": "needs measurements of the search space on that GPU",
     "S042": "the cells of the student network are not printed",
@@ -26,7 +25,6 @@ OPEN: Mapping[str, str] = {
     "S082": "F1 scores come from a Monte-Carlo of measured trigger curves; they are inputs here",
     "S084": "the energy of the other parts of the SoC is not printed",
     "S088": "8-bit rows: one network per device leaves no constant to take from another",
-    "S089": "the dimensions of the model are not in the package",
     "S090": "the accepted length of the drafts is not printed",
     "S108": "the formats of the baseline accelerator are not printed",
     "S111": "stages of one kernel's development: software, not hardware",

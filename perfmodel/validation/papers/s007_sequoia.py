@@ -9,7 +9,9 @@ import csv
 from functools import cache
 from pathlib import Path
 
-from perfmodel.scenario.speculative import best_tree, tree_tokens
+import perfmodel as pm
+from perfmodel.engine.fidelity import cost_model
+from perfmodel.scenario.speculative import Tree, best_tree, tree_tokens
 from perfmodel.validation.cases import predicts
 
 #: demo configuration: time of the target model over 1 .. 32 tokens, and of the draft model
@@ -34,3 +36,51 @@ def expected_tokens() -> float:
 def speedup() -> float:
     """Speed-up of the best tree of the demo over decoding one token at a time."""
     return best_tree(_acceptance(), VERIFY, DRAFT, range(1, 11)).speedup
+
+
+@cache
+def _draft() -> pm.Workload:
+    """The draft model of 68 M parameters: two layers of width 768."""
+    return pm.workload("llama-2-7b").vary({
+        "hidden": 768.0, "blocks.0.repeat": 2.0, "blocks.0.attention.heads": 12.0,
+        "blocks.0.attention.head_dim": 64.0, "blocks.0.mlp.width": 3072.0,
+    })
+
+
+def _pass_time(model: pm.Workload, device: str, tokens: int) -> float:
+    """Time of one pass over `tokens` tokens behind a context of 256 [s]."""
+    cost, node, formats = cost_model("dataflow"), pm.system(device), pm.precision("fp16")
+    graph = model.graph(batch=1.0, query=float(tokens), context=256.0 + tokens, logits="all")
+    return sum(float(cost(op, node, formats).time) for op in graph.ops)
+
+
+@cache
+def _tree(model: str, device: str) -> Tree:
+    """Best tree on a device: acceptance of the demo, times of the kernel models."""
+    verify = {n: _pass_time(pm.workload(model), device, n) for n in (1, 2, 4, 8, 16, 32, 64, 128)}
+    return best_tree(_acceptance(), verify, _pass_time(_draft(), device, 1), range(1, 13))
+
+
+@predicts({"S007-HEAD-01": ("llama-2-7b", "a100-sxm-80gb"), "S007-HEAD-02": ("llama-2-13b", "a100-sxm-80gb")},
+          fidelity="dataflow")
+def device_speedup(model: str, device: str) -> float:
+    """Speed-up of tree speculation on a device."""
+    return _tree(model, device).speedup
+
+
+_CHOSEN = {
+    "01": ("llama-2-7b", "a100-sxm-80gb"), "05": ("llama-2-13b", "a100-sxm-80gb"),
+    "09": ("llama-2-7b", "l40"),
+}
+
+
+@predicts({f"S007-TREES-{row}": what for row, what in _CHOSEN.items()}, fidelity="dataflow")
+def nodes(model: str, device: str) -> float:
+    """Nodes of the chosen tree."""
+    return float(_tree(model, device).nodes)
+
+
+@predicts({f"S007-TREES-{int(row) + 1:02}": what for row, what in _CHOSEN.items()}, fidelity="dataflow")
+def levels(model: str, device: str) -> float:
+    """Levels of the chosen tree."""
+    return float(_tree(model, device).levels)

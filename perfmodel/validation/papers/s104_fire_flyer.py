@@ -22,13 +22,15 @@ def _product_rate(precision: str) -> float:
     return 2.0 * 8192.0**3 / float(result.latency)
 
 
-@predicts({"S104-T2-GEMM-02": "tf32", "S104-T2-GEMM-04": "fp16"}, fidelity="calibrated")
+@predicts({"S104-T2-GEMM-02": "tf32", "S104-T2-GEMM-04": "fp16"}, fidelity="calibrated",
+          reason="the calibration of this GPU stays below its own largest measured products")
 def module_rate(precision: str) -> float:
     """Large products on the SXM module [TFLOPS per GPU]."""
     return _product_rate(precision) / 1e12
 
 
-@predicts({"S104-T2-GEMM-01": "tf32", "S104-T2-GEMM-03": "fp16"}, fidelity="calibrated")
+@predicts({"S104-T2-GEMM-01": "tf32", "S104-T2-GEMM-03": "fp16"}, fidelity="calibrated",
+          reason="follows the module")
 def card_rate(precision: str) -> float:
     """Large products on the PCIe card [TFLOPS per GPU]: the same chip under the power limit of the card.
 
