@@ -77,12 +77,23 @@ def from_onnx(
         model = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf raises several unrelated classes
         raise ArgumentError("workload", str(path), "a readable ONNX file") from error
-    model = onnx.inliner.inline_local_functions(model)
+    _drop_weights(model.graph)
+    if model.functions:
+        model = onnx.inliner.inline_local_functions(model)
     reader = _Reader(onnx, model, dict(sizes or {}), batch_axis)
     nodes = reader.nodes()
     ops = onnx_fuse.fuse(nodes, fusion)
     dims = OnnxGraph(tuple(ops), reader.batch)
     return Workload(path.stem, "onnx", dims, source=f"ONNX file {path.name}")
+
+
+def _drop_weights(graph: Any) -> None:
+    """Forget the values of large tensors: only their shapes matter."""
+    literals = [a.t for node in graph.node if node.op_type == "Constant" for a in node.attribute]
+    for tensor in (*graph.initializer, *literals):
+        if np.prod(tensor.dims, dtype=float) > _SMALL:
+            for name in ("raw_data", "float_data", "int32_data", "int64_data", "double_data", "uint64_data"):
+                tensor.ClearField(name)
 
 
 def _package() -> Any:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from perfmodel.ops.attention import attention
 from perfmodel.ops.core import Op, Tensor
 from perfmodel.workload.importers.onnx_nodes import POINTWISE, Node
+
+#: changes of shape that may stand between the products and the softmax
+_VIEWS = ("Reshape", "Squeeze", "Unsqueeze", "Cast")
 
 
 @dataclass
@@ -100,35 +104,61 @@ def _attention(nodes: Sequence[Node]) -> dict[str, Op | None]:
     for node in nodes:
         if node.kind != "Softmax":
             continue
-        chain = [node]
-        current = made.get(node.inputs[0])
-        while current is not None and current.kind in ("Add", "Mul", "Div", "Cast", "Where"):
-            chain.append(current)
-            producers = [made[name] for name in current.activations if name in made]
-            current = producers[0] if len(producers) == 1 else None
-        following = users.get(node.outputs[0], [])
-        if current is None or len(following) != 1:
+        before, scores = _upwards(node, made)
+        after, values = _downwards(node, users)
+        if scores is None or values is None:
             continue
-        if current.kind != "MatMul" or len(current.activations) != 2:
-            continue
-        values = following[0]
-        if values.kind != "MatMul" or values.inputs[0] != node.outputs[0] or len(values.activations) != 2:
-            continue
-        found.update({part.name: None for part in (*chain, current)})
-        found[values.name] = _fused(current, values)
+        found.update({part.name: None for part in (node, *before, *after, scores)})
+        found[values.name] = _fused(scores, values, before)
     return found
 
 
-def _fused(scores: Node, values: Node) -> Op:
-    """Attention from the shapes of the two products; leading dimensions are batch x heads."""
+def _upwards(softmax: Node, made: dict[str, Node]) -> tuple[list[Node], Node | None]:
+    """Pointwise nodes and changes of shape before a softmax, and the product of activations behind them."""
+    chain: list[Node] = []
+    current = made.get(softmax.inputs[0])
+    while current is not None and current.kind in (*_VIEWS, "Add", "Mul", "Div", "Where"):
+        chain.append(current)
+        producers = [made[name] for name in current.activations if name in made]
+        current = producers[0] if len(producers) == 1 else None
+    if current is None or current.kind != "MatMul" or len(current.activations) != 2:
+        return chain, None
+    return chain, current
+
+
+def _downwards(softmax: Node, users: dict[str, list[Node]]) -> tuple[list[Node], Node | None]:
+    """Changes of shape behind a softmax, and the product with an activation that they lead to."""
+    chain: list[Node] = []
+    name = softmax.outputs[0]
+    while True:
+        following = users.get(name, [])
+        if len(following) != 1:
+            return chain, None
+        node = following[0]
+        if node.kind in _VIEWS:
+            chain.append(node)
+            name = node.outputs[0]
+            continue
+        right = node.kind == "MatMul" and node.inputs[0] == name and len(node.activations) == 2
+        return chain, node if right else None
+
+
+def _fused(scores: Node, values: Node, before: Sequence[Node]) -> Op:
+    """Attention from the shapes of the two products; leading dimensions are batch x heads.
+
+    Stored biases that are added to the scores are read by the same kernel.
+    """
     *lead, query, head = scores.shapes[0]
     context, value = values.shapes[1][-2:]
-    batch = 1
-    for size in lead:
-        batch *= size
-    return attention(
-        batch, query, context, 1, 1, head, causal=False, value_dim=value, cached=False, name=values.name
-    )
+    op = attention(math.prod(lead), query, context, 1, 1, head, causal=False, value_dim=value, cached=False,
+                   name=values.name)
+    for index, part in enumerate(before):
+        stored = sum(size for size in part.stored() if size > 1) if part.kind in POINTWISE else 0
+        if stored:
+            label = f"bias{index}"
+            tensor = Tensor(label, (label,), kind="weight", stored=float(max(stored - part.repeated, 0)))
+            op = replace(op, loops={**op.loops, label: stored}, tensors=(*op.tensors, tensor))
+    return op
 
 
 def _reached(

@@ -144,7 +144,8 @@ class Node:
 
     def build(self) -> None:
         """Set the op."""
-        if self.kind in FREE:
+        slices = self.kind == "Gather" and self.constant[1] and not self.constant[0]
+        if self.kind in FREE or (slices and math.prod(self.shapes[1]) == 1):
             return
         if self.kind in POINTWISE:
             self.op, self.batch = pointwise(self), ("i",)
