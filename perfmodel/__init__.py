@@ -57,6 +57,8 @@ _MODULES = {
     "expert_parallel": "perfmodel.scenario.expert_parallel",
     "vector_search": "perfmodel.scenario.vector_search",
     "composition": "perfmodel.scenario.composition",
+    "control": "perfmodel.scenario.control",
+    "mining": "perfmodel.scenario.mining",
 }
 
 

@@ -12,8 +12,10 @@ from perfmodel.engine import capacity, host_reduce, lowbit, rematerialise
 from perfmodel.scenario import (
     cluster,
     composition,
+    control,
     expert_parallel,
     flowgraph,
+    mining,
     offload,
     pipeline,
     speculative,
@@ -222,3 +224,25 @@ def test_encoder_decoder_of_one_layer():
     weights = 4 * 2 * 6 + 3 * 6 + 2 + 2 * 2 * 8 + 8 + 2 + 4 * 2
     weights += (4 * 4 * 6 + 3 * 6 + 4) + (2 * 4 * 6 + 6 + 4 + 2 * (2 * 6 + 6)) + 2 * 4 * 10 + 10 + 4 + 6 * 4
     assert net.parameters == pytest.approx(weights)
+
+
+def test_mining_pays_after_three_days():
+    # one block a day at this difficulty: 2^32 / 86400 hashes per second
+    coins = mining.coins_per_day(2.0**32 / 86400.0, 1.0, 3.0, fees=144.0)
+    assert coins == pytest.approx(4.0)
+    # 4 coins of 10 USD less 24 kWh of 0.5 USD
+    assert mining.daily_profit(4.0, 10.0, 1000.0, 0.5) == pytest.approx(40 - 12)
+    assert mining.return_on_investment([28.0] * 4, 56.0) == pytest.approx(2.0)
+    assert mining.break_even_day([28.0] * 4, 70.0) == 3
+    assert mining.break_even_day([28.0] * 4, 700.0) == 4
+    with pytest.raises(pm.PerfmodelError):
+        mining.break_even_day([], 1.0)
+
+
+def test_control_loop():
+    assert control.chunk_latency(20.0, 10.0, 4.0) == 60.0
+    # 0.1 + 0.2 + 0.05 s at 10 Hz: four actions are over
+    assert control.dropped_actions(0.1, 0.2, 0.05, 0.1) == 4.0
+    assert control.control_rate(16.0, 4.0, 0.2) == pytest.approx(60.0)
+    assert control.control_rate(2.0, 4.0, 0.2) == 0.0
+    assert control.plan_time(2.0, 3.0, 4.0, 1.0, 2.0, 0.5) == pytest.approx(24 * 3.5)

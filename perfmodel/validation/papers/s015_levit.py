@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 
-from perfmodel.validation.cases import case_names, predicts
+from perfmodel.validation.cases import predicts, run
 from perfmodel.validation.heldout import held_out_cases, network_features, network_work
 from perfmodel.workload.nets.efficientnet import EfficientNet
 from perfmodel.workload.nets.hybrid import LeViT
@@ -39,8 +39,7 @@ def _workload(index: int) -> Workload:
 # V100: kernels and their roofline.  One CPU thread: dense and depthwise FLOP and traffic, no kernel starts.
 held_out_cases(
     {
-        f"S015-TIME-V100-{i + 1:02}":
-        lambda i=i: network_features(_workload(i), "v100-sxm2-16gb", GPU_BATCH)  # type: ignore[misc]
+        f"S015-TIME-V100-{i + 1:02}": partial(network_features, _workload(i), "v100-sxm2-16gb", GPU_BATCH)
         for i in range(len(_NETS))
     },
     items=GPU_BATCH,
@@ -48,7 +47,7 @@ held_out_cases(
 )
 held_out_cases(
     {
-        f"S015-TIME-XEON-{i + 1:02}": lambda i=i: network_work(_workload(i), CPU_BATCH)  # type: ignore[misc]
+        f"S015-TIME-XEON-{i + 1:02}": partial(network_work, _workload(i), CPU_BATCH)
         for i in range(len(_NETS))
     },
     items=CPU_BATCH,
@@ -59,9 +58,4 @@ held_out_cases(
 @predicts("S015-HEAD-01", fidelity="calibrated")
 def ratio() -> float:
     """Images per second of LeViT-192 over EfficientNet-B2 on one thread, both as predicted."""
-    from perfmodel.validation.cases import run
-
-    levit, efficient = "S015-TIME-XEON-03", "S015-TIME-XEON-10"
-    if levit not in case_names():
-        return float("nan")
-    return run(levit).predicted / run(efficient).predicted
+    return run("S015-TIME-XEON-03").predicted / run("S015-TIME-XEON-10").predicted

@@ -5,7 +5,7 @@ Latencies of the TensorFlow 1 detection model zoo, pre- and post-processing incl
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 
 from perfmodel.validation.heldout import held_out_cases, network_features
 from perfmodel.workload.nets.detection import RetinaNet, TwoStage
@@ -33,6 +33,6 @@ def _features(index: str) -> tuple[float, float, float]:
 
 
 held_out_cases(
-    {f"S048-TITANX-{i}": lambda i=i: _features(i) for i in _NETS},  # type: ignore[misc]
+    {f"S048-TITANX-{i}": partial(_features, i) for i in _NETS},
     reason="the two small networks differ in kernels only; the time of boxes and suppression is not in them",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import perfmodel as pm
+from perfmodel.scenario.control import chunk_latency
 from perfmodel.validation.cases import predicts, published
 from perfmodel.validation.heldout import held_out_cases
 
@@ -32,4 +33,5 @@ held_out_cases(
 @predicts("S069-SPLIT-03", fidelity="count")
 def chunk() -> float:
     """Time of a chunk [ms] from the measured parts: one backbone pass and four denoising steps."""
-    return published()["S069-SPLIT-01"].value + STEPS * published()["S069-SPLIT-02"].value
+    backbone, step = (published()[f"S069-SPLIT-0{i}"].value for i in (1, 2))
+    return float(chunk_latency(backbone, step, STEPS))

@@ -1,4 +1,4 @@
-"""S076: Singanaboina, Diehl et al., Closing the Performance Gap with Modern C++, arXiv:2206.06302."""
+"""S076: Heller et al., Closing the Performance Gap with Modern C++, ISC workshops 2016 [recalled]."""
 
 from __future__ import annotations
 

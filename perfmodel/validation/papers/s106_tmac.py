@@ -11,7 +11,7 @@ from functools import partial
 
 import perfmodel as pm
 from perfmodel.engine.lowbit import lookups
-from perfmodel.validation.cases import predicts, published
+from perfmodel.validation.cases import predicts, published, run
 from perfmodel.validation.heldout import held_out_cases
 
 
@@ -59,8 +59,6 @@ for _device in ("M2Ultra", "AGXOrin", "SurfaceBook3"):
           fidelity="calibrated")
 def orin(case: str) -> float:
     """Decode rate at 12 threads [token/s]: the row of the profiling table, predicted from its others."""
-    from perfmodel.validation.cases import run
-
     return run(case).predicted
 
 
