@@ -259,3 +259,23 @@ def test_experts_of_a_vision_transformer():
 def test_wrong_cell_is_refused(edges):
     with pytest.raises(pm.PerfmodelError, match="normal"):
         NETS["darts"](normal=edges)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "words"),
+    [
+        ("alexnet", {"height": 16}, "no rows left"),
+        ("inception-v3", {"height": [64, 299]}, "no rows left"),
+        ("vit-b-16", {"heads": 7}, "heads"),
+        ("dit-xl-2", {"heads": [16, 17]}, "heads"),
+        ("resnet-50", {"depth": 51}, "18, 34, 26, 50"),
+        ("yolov8n", {"scale": "b"}, "n, s, m, l, x"),
+        ("efficientnet-b0", {"variant": "b9"}, "b0"),
+        ("resnet-50", {"hight": 224}, "did you mean 'height'"),
+        ("resnet-50", {"height": 0}, "height"),
+    ],
+)
+def test_impossible_sizes_are_refused(name, changes, words):
+    with pytest.raises(pm.PerfmodelError) as caught:
+        pm.workload(name).vary(changes).graph(batch=1)
+    assert words in str(caught.value)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from perfmodel.algebra import Value
-from perfmodel.workload.nets.builder import Feature, Net
+from perfmodel.workload.nets.builder import Feature, Net, share_of
 from perfmodel.workload.nets.image import some
 
 
@@ -99,7 +99,7 @@ def attention_part(
     net: Net, x: Feature, heads: Value, *, head_dim: Value | None = None, qkv_bias: bool = True
 ) -> Feature:
     """Norm, self attention with its projections, addition."""
-    head_dim = x.channels / heads if head_dim is None else head_dim
+    head_dim = share_of(heads, x.channels) if head_dim is None else head_dim
     y = net.layer_norm(x, name="norm1")
     y = net.linear(y, 3 * heads * head_dim, bias=qkv_bias, name="qkv")
     y = net.attend(y, heads=heads, head_dim=head_dim)

@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from perfmodel.algebra import Value, total
-from perfmodel.errors import GraphError
+import numpy as np
+
+from perfmodel.algebra import Value, is_symbolic, total
+from perfmodel.errors import ArgumentError, GraphError
 from perfmodel.ops.attention import attention
 from perfmodel.ops.conv import Pair, conv2d
 from perfmodel.ops.core import Op, Tensor, Work
@@ -118,6 +120,7 @@ class Net:
             number += 1
             label = f"{full}_{number}"
         self._taken.add(label)
+        _refuse_empty(self.name, label, shape)
         before = tuple(dict.fromkeys(p for source in sources for p in source.producers))
         if not one(self._shared):
             op = replace(op, tensors=tuple(
@@ -336,6 +339,21 @@ class Net:
                          tensors=(*op.tensors, Tensor("bias", ("bias",), kind="weight")))
         shape = Feature(heads * value_dim, query.height, query.width)
         return self.push(op, (query, key, *operands), shape, name)
+
+
+def _refuse_empty(net: str, label: str, shape: Feature) -> None:
+    """Raise GraphError if a layer has no output position or channel left, at any point of a sweep."""
+    for word, size in (("channels", shape.channels), ("rows", shape.height), ("columns", shape.width)):
+        if not is_symbolic(size) and np.min(size) < 1:
+            raise GraphError(f"{net}: layer {label!r} has no {word} left; its input is too small")
+
+
+def share_of(heads: Value, width: Value) -> Value:
+    """Width of one head.  Raises ArgumentError unless the heads divide the model width everywhere."""
+    head = width / heads
+    if not is_symbolic(head) and np.any(np.asarray(head) != np.floor(head)):
+        raise ArgumentError("heads", heads, f"a divisor of the width {width}")
+    return head
 
 
 def one(value: Value) -> bool:

@@ -8,7 +8,7 @@ from perfmodel.algebra import Value
 from perfmodel.spec import flag, numbers, quantity, text
 from perfmodel.workload.graph import Graph
 from perfmodel.workload.nets.blocks import mlp
-from perfmodel.workload.nets.builder import FUSIONS, Feature, Net
+from perfmodel.workload.nets.builder import FUSIONS, Feature, Net, share_of
 from perfmodel.workload.nets.image import some
 from perfmodel.workload.step import Step
 
@@ -150,7 +150,7 @@ class UNet(Sampler):
         query = net.linear(y, x.channels, bias=False, name=f"{name}_query")
         key = net.linear(source, x.channels, bias=False, name=f"{name}_key")
         value = net.linear(source, x.channels, bias=False, name=f"{name}_value")
-        z = net.attend(query, key, heads=heads, head_dim=x.channels / heads, operands=(value,),
+        z = net.attend(query, key, heads=heads, head_dim=share_of(heads, x.channels), operands=(value,),
                        name=f"{name}_attention")
         return net.combine(net.linear(z, x.channels, name=f"{name}_out"), x, name=f"{name}_add")
 
@@ -166,7 +166,8 @@ class UNet(Sampler):
             for index in range(2):
                 z = net.linear(net.layer_norm(y, name=f"norm{index}"), 3 * x.channels, bias=False,
                                name=f"qkv{index}")
-                z = net.attend(z, heads=self.heads, head_dim=x.channels / self.heads, groups=x.positions,
+                z = net.attend(z, heads=self.heads, head_dim=share_of(self.heads, x.channels),
+                               groups=x.positions,
                                name=f"attention{index}")
                 y = net.combine(net.linear(z, x.channels, name=f"out{index}"), y, name=f"add{index}")
             z = net.linear(net.layer_norm(y, name="norm2"), 8 * x.channels, name="gate_up")
@@ -217,7 +218,7 @@ class DiT(Sampler):
         condition = net.linear(net.act(time, "silu", name="condition_act"), 6 * self.hidden, name="condition")
         y = net.scale(net.layer_norm(x, affine=False, name="norm1"), condition, operations=2, name="scale1")
         y = net.linear(y, 3 * self.hidden, name="qkv")
-        y = net.attend(y, heads=self.heads, head_dim=self.hidden / self.heads)
+        y = net.attend(y, heads=self.heads, head_dim=share_of(self.heads, self.hidden))
         y = net.linear(y, self.hidden, name="attention_out")
         x = net.combine(net.scale(y, condition, name="gate1"), x, name="add1")
         y = net.scale(net.layer_norm(x, affine=False, name="norm2"), condition, operations=2, name="scale2")

@@ -15,7 +15,7 @@ from perfmodel.algebra import Value
 from perfmodel.spec import flag, text
 from perfmodel.workload.expression import check
 from perfmodel.workload.nets import blocks, yolo_blocks
-from perfmodel.workload.nets.builder import ACTIVATIONS, Feature, Net
+from perfmodel.workload.nets.builder import ACTIVATIONS, Feature, Net, share_of
 
 #: reads an expression of a layer
 Sizes = Callable[[str], Value]
@@ -204,7 +204,7 @@ class Attention(Part):
     def build(self, net: Net, parts: tuple[Feature, ...], sizes: Sizes, name: str) -> Feature:
         """Query, key and value in one product, attention, output."""
         heads = sizes(self.heads)
-        width = sizes(self.head_dim) if self.head_dim != "0" else parts[0].channels / heads
+        width = sizes(self.head_dim) if self.head_dim != "0" else share_of(heads, parts[0].channels)
         with net.scope(name):
             y = net.linear(parts[0], 3 * heads * width, bias=self.bias, name="qkv")
             y = net.attend(y, heads=heads, head_dim=width)

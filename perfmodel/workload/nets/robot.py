@@ -8,7 +8,7 @@ from perfmodel.algebra import Value
 from perfmodel.spec import quantity, text
 from perfmodel.workload.graph import Graph
 from perfmodel.workload.nets.blocks import mlp
-from perfmodel.workload.nets.builder import FUSIONS, Feature, Net
+from perfmodel.workload.nets.builder import FUSIONS, Feature, Net, share_of
 from perfmodel.workload.step import Step
 
 
@@ -74,7 +74,7 @@ class ActionHead:
         source = y if context is None else context
         key = net.linear(source, 2 * self.hidden, name="key_value")
         y = net.linear(y, self.hidden, name="query")
-        y = net.attend(y, key, heads=self.heads, head_dim=self.hidden / self.heads)
+        y = net.attend(y, key, heads=self.heads, head_dim=share_of(self.heads, self.hidden))
         x = net.combine(net.linear(y, self.hidden, name="attention_out"), x, name="add1")
         y = mlp(net, net.layer_norm(x, affine=False, name="norm2"), 4 * self.hidden)
         return net.combine(y, x, name="add2")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from perfmodel.algebra import Value, ceil_div
 from perfmodel.spec import flag, numbers, quantity
 from perfmodel.workload.nets.blocks import mlp
-from perfmodel.workload.nets.builder import Feature, Net
+from perfmodel.workload.nets.builder import Feature, Net, share_of
 from perfmodel.workload.nets.image import Classifier
 
 
@@ -74,7 +74,8 @@ class Swin(Classifier):
                 bias = net.linear(Feature(2, offsets), 512, act="relu", name="bias1")
                 operands = (net.linear(bias, heads, bias=False, act="sigmoid", name="bias2"),)
             table = heads
-        y = net.attend(y, heads=heads, head_dim=x.channels / heads, groups=rows * columns, table=table,
+        y = net.attend(y, heads=heads, head_dim=share_of(heads, x.channels), groups=rows * columns,
+                       table=table,
                        operands=operands)
         y = net.linear(y, x.channels, name="attention_out")
         return y.reshaped(x.channels, x.height, x.width)
