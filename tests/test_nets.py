@@ -51,6 +51,8 @@ PUBLISHED_PARAMETERS = {
     "yolov6l6": (140.4e6, 0.01),
     "darts-v2": (3.349342e6, 0),  # published code, without the auxiliary head
     "yolov6lite-s": (0.55e6, 0.015), "yolov6lite-m": (0.79e6, 0.01), "yolov6lite-l": (1.09e6, 0.01),
+    # published code, which cuts the second digit off
+    "mobilenet-edgetpu": (4.0e6, 0.031), "mobilenet-edgetpu-0.75": (2.9e6, 0.031),
     "gr00t-n1": (2.2e9, 0.01),  # arXiv:2503.14734
     "levit-128s": (7.8e6, 0.01), "levit-384": (39.1e6, 0.01),  # arXiv:2104.01136, table 2
     "dit-xl-2": (675e6, 1e-3), "dit-l-2": (458e6, 1e-3), "dit-b-2": (130e6, 3e-3), "dit-s-2": (33e6, 5e-3),
@@ -83,7 +85,7 @@ PUBLISHED_MACS = {
     "yolov5s": (16.5e9 / 2, 0.01),
     "yolov6lite-s": (0.56e9 / 2, 0.04), "yolov6lite-m": (0.67e9 / 2, 0.04), "yolov6lite-l": (0.87e9 / 2,
                                                                                              0.04),
-    "mobilenet-edgetpu": (990e6, 2e-3),  # arXiv:2004.14525
+    "mobilenet-edgetpu": (990e6, 2e-3), "mobilenet-edgetpu-0.75": (624e6, 0.01),  # published code
     "mobilenet-v1": (569e6, 2e-3), "mobilenet-v2": (300e6, 5e-3),
 }
 
@@ -279,3 +281,13 @@ def test_impossible_sizes_are_refused(name, changes, words):
     with pytest.raises(pm.PerfmodelError) as caught:
         pm.workload(name).vary(changes).graph(batch=1)
     assert words in str(caught.value)
+
+
+def test_elastic_heads_keep_their_width():
+    """Super-networks drop heads of a fixed width: the projections shrink with them."""
+    model = pm.workload("vit-b-16").vary({"heads": [6, 12], "head_dim": 64})
+    d, tokens = 768, 197
+    saved = 12 * 2 * tokens * (4 * d * 6 * 64 + 2 * tokens * 6 * 64)
+    few, all_heads = model.flops()
+    assert all_heads == pm.workload("vit-b-16").flops()
+    assert all_heads - few == saved

@@ -23,6 +23,7 @@ class ViT(Classifier):
     hidden: Value = quantity("count", default=768.0, doc="model width")
     depth: Value = quantity("count", default=12.0, doc="layers")
     heads: Value = quantity("count", default=12.0, doc="attention heads")
+    head_dim: Value | None = quantity("count", default=None, doc="width of a head; absent: width / heads")
     mlp: Value | None = quantity("count", default=None, doc="inner width; absent: four times the model width")
     tokens: Value = quantity("1", positive=False, low=0, default=1.0, doc="class and distillation tokens")
     patch_bias: bool = flag(default=True, doc="bias on the patch projection")
@@ -59,7 +60,7 @@ class ViT(Classifier):
         """The encoder layers."""
         with net.scope("layer", self.depth):
             width = 4 * self.hidden if self.mlp is None else self.mlp
-            return encoder_layer(net, x, self.heads, width, act=self.act)
+            return encoder_layer(net, x, self.heads, width, act=self.act, head_dim=self.head_dim)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +81,9 @@ class MoeViT(ViT):
         width = 4 * self.hidden if self.mlp is None else self.mlp
         with net.scope("pair", self.depth / 2):
             with net.scope("dense"):
-                x = encoder_layer(net, x, self.heads, width, act=self.act)
+                x = encoder_layer(net, x, self.heads, width, act=self.act, head_dim=self.head_dim)
             with net.scope("sparse"):
-                x = attention_part(net, x, self.heads)
+                x = attention_part(net, x, self.heads, head_dim=self.head_dim)
                 y = net.layer_norm(x, name="norm2")
                 net.linear(y, self.experts, bias=False, name="gate")
                 net.stored_sets(self.tasks)
