@@ -84,7 +84,7 @@ _WAYS = {
 LENGTH, EXPERTS, CHOSEN = 1024.0, 8, 2
 
 
-@predicts(_WAYS, fidelity="dataflow")
+@predicts(_WAYS, fidelity="dataflow", reason="no host time between the kernels")
 def parallel(tp: int, groups: int) -> float:
     """Latency of one sequence through Mixtral on four devices [s], no engine overhead.
 
@@ -108,7 +108,7 @@ def parallel(tp: int, groups: int) -> float:
 DRAFTED, ACCEPTANCE = 3.0, 0.63418293
 
 
-@predicts("S009-SPEC-02", fidelity="calibrated")
+@predicts("S009-SPEC-02", fidelity="calibrated", reason="acceptance on other texts than those served")
 def speculative_latency() -> float:
     """Latency of 64 requests with drafts [s]; each drafted token was verified as a sequence of its own.
 

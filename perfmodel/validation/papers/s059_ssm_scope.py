@@ -38,7 +38,7 @@ def _cases(start: str, quantity: str) -> dict[str, str]:
     }
 
 
-@predicts(_cases("S059-MEM", "memory"))
+@predicts(_cases("S059-MEM", "memory"), reason="buffers of the framework beside the largest operator")
 def memory(case: str) -> float:
     """Peak memory [MiB]: weights, cache, and the largest activations, the logits of all positions."""
     model, tokens = _asked(case)

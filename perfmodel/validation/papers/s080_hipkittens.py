@@ -51,12 +51,18 @@ def _norm(case: str) -> tuple[float, float]:
     return 1.0, float(pm.kernel(op, DEVICE, precision="bf16").latency) * 1e3
 
 
+#: why a size may lie outside
+_TILES = "tiles and schedule of this kernel at small sizes differ from the reference kernel"
+
 # six-bit products have no peak of their own in the description: the eight-bit model and its constant
 for _name, _format in (("BF16", "bf16"), ("FP8", "fp8"), ("FP6", "fp8")):
-    held_out_cases({case: partial(_gemm, _format, case) for case in _rows(f"S080-{_name}")}, items=1.0)
+    held_out_cases(
+        {case: partial(_gemm, _format, case) for case in _rows(f"S080-{_name}")}, items=1.0, reason=_TILES
+    )
 for _name, _causal, _passes in (("causal", True, 1.0), ("noncausal", False, 1.0), ("bwd", True, 2.5)):
     held_out_cases(
-        {case: partial(_attention, _causal, _passes, case) for case in _rows(f"S080-ATT-{_name}")}, items=1.0
+        {case: partial(_attention, _causal, _passes, case) for case in _rows(f"S080-ATT-{_name}")}, items=1.0,
+        reason=_TILES,
     )
 held_out_cases(
     {case: partial(_norm, case) for case in _rows("S080-LN")},
