@@ -19,6 +19,7 @@ COMMANDS = {
     "train": "training step: time, MFU, memory, energy",
     "forward": "one pass of any workload: latency, throughput, energy, memory",
     "kernel": "one operator: latency, energy, bound",
+    "map": "best mapping of an operator on a spatial array: loop nest, cycles, energy, accesses",
     "sweep": "one question over lists of models, systems, precisions and numbers",
     "search": "the best point of a space under constraints",
     "calibrate": "fit a device to measured times, or say which rows to measure",

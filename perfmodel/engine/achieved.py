@@ -28,13 +28,15 @@ def corrections(device: Device) -> Mapping[str, float]:
     return found
 
 
-def fraction(fitted: Mapping[str, float], resource: str) -> float:
-    """Fraction of the nominal rate that a resource achieves.
+def fraction(fitted: Mapping[str, float], resource: str, family: str = "") -> float:
+    """Fraction of the nominal rate that a resource achieves; above 1 where a cache serves the bytes.
 
+    ``memory.dram@norm`` applies to one operator family, ``memory.dram`` to all others.
     A number format that was not measured has that of the unit's measured formats, on average.
     """
-    if resource in fitted:
-        return float(fitted[resource])
+    for name in (f"{resource}@{family}", resource):
+        if name in fitted:
+            return float(fitted[name])
     unit = resource.rpartition(".")[0]
     alike = [float(v) for name, v in fitted.items() if name.rpartition(".")[0] == unit and "." in unit]
     return sum(alike) / len(alike) if alike else 1.0
@@ -49,7 +51,7 @@ def calibrated_cost(op: Op, system: System, precision: Precision, *, end: str = 
     fitted = corrections(system.device)
     factor = spread(system.device)[0 if end == "low" else 1] if end != "middle" else 1.0
     bound = cost(op, system, precision)
-    parts = {name: part * (factor / fraction(fitted, name)) for name, part in bound.parts.items()}
+    parts = {name: part * (factor / fraction(fitted, name, op.family)) for name, part in bound.parts.items()}
     return replace(bound, parts=parts, serial=bound.serial * (factor * float(fitted.get(LAUNCH, 1.0))))
 
 

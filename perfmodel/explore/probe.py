@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,8 +64,11 @@ def caches() -> tuple[Cache, ...]:
     """Data caches from the outermost to the innermost, as the system describes them; empty if it does not."""
     found = []
     for entry in sorted(_CACHES.glob("index*"), reverse=True):
-        facts = {k: (entry / k).read_text(encoding="utf-8").strip()
-                 for k in ("level", "type", "size", "shared_cpu_list") if (entry / k).is_file()}
+        facts = {
+            k: (entry / k).read_text(encoding="utf-8").strip()
+            for k in ("level", "type", "size", "shared_cpu_list")
+            if (entry / k).is_file()
+        }
         if facts.get("type") in ("Data", "Unified") and "size" in facts:
             size = _kibibytes(facts["size"])
             members = max(1, len(_members(facts.get("shared_cpu_list", "0"))))
@@ -86,33 +89,50 @@ def _members(listed: str) -> list[int]:
     return members
 
 
-def best_time(function: Callable[[], Any], budget: float, least: int = 3) -> float:
-    """Shortest time of one call within `budget` seconds, at least `least` calls [s].
+def busy() -> bool:
+    """Whether other programs keep more than the cores of this machine busy (one-minute load)."""
+    try:
+        return os.getloadavg()[0] > 1.3 * cores() + 0.5
+    except (OSError, AttributeError):
+        return False
+
+
+def best_time(
+    function: Callable[[], Any], budget: float, least: int = 3, clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Shortest time of one call within `budget` seconds; at least `least` calls, within thrice the budget.
 
     The shortest is what the hardware can do; longer ones are disturbed by others.
+    clock  ``time.thread_time`` counts only when this thread runs
     """
     function()
     best, calls, start = float("inf"), 0, time.perf_counter()
-    while calls < least or time.perf_counter() - start < budget:
-        before = time.perf_counter()
+    while True:
+        spent = time.perf_counter() - start
+        if calls and (spent > 3 * budget or (spent > budget and calls >= least)):
+            return best
+        before = clock()
         function()
-        best = min(best, time.perf_counter() - before)
+        best = min(best, clock() - before)
         calls += 1
-    return best
 
 
 def call_overhead(budget: float) -> float:
     """Time of a numpy call that does nothing worth mentioning [s]."""
     one = np.ones(1)
-    return best_time(lambda: [np.multiply(one, one, out=one) for _ in range(1000)], budget) / 1000
+    clock = time.thread_time if busy() else time.perf_counter
+    return (
+        best_time(lambda: [np.multiply(one, one, out=one) for _ in range(1000)], budget, clock=clock) / 1000
+    )
 
 
-def bandwidth(working_set: float, budget: float, overhead: float) -> float | None:
+def bandwidth(working_set: float, budget: float, overhead: float, private: bool = False) -> float | None:
     """Bytes per second over a working set of all cores together [B/s]: the better of a scaled copy (reads
     plus writes) and of a dot product (reads only).
 
     Each core works on its own arrays; small sets are passed over many times.  None where the call of numpy
     takes longer than the bytes, as in a first-level cache.
+    private  each core has this level for itself
     """
     workers = cores()
     elements = max(256, int(working_set / workers / 2 / 4))
@@ -129,20 +149,36 @@ def bandwidth(working_set: float, budget: float, overhead: float) -> float | Non
         for _ in range(passes):
             np.dot(source, target)
 
-    with ThreadPoolExecutor(workers) as pool:
-        seconds = min(best_time(lambda f=f: list(pool.map(f, pairs)), budget / 2)  # type: ignore[misc]
-                      for f in (scale, read))
-    busy = seconds - passes * overhead
-    return workers * passes * elements * 8 / busy if busy > 0.5 * seconds else None
+    seconds = min(_together(f, pairs, budget / 2) for f in (scale, read))
+    moving = seconds - passes * overhead
+    sharers = 1 if busy() and not private else workers
+    return sharers * passes * elements * 8 / moving if moving > 0.5 * seconds else None
+
+
+def _together(function: Callable[[Any], None], items: Sequence[Any], budget: float) -> float:
+    """Shortest time of the function on all items at once, one a core [s].
+
+    On a busy machine the cores are not there to be used: the time that one thread runs.
+    """
+    if busy():
+        return best_time(lambda: function(items[0]), budget, clock=time.thread_time)
+    with ThreadPoolExecutor(len(items)) as pool:
+        return best_time(lambda: list(pool.map(function, items)), budget)
 
 
 def matrix_peak(dtype: Any, budget: float) -> float:
-    """FLOP per second of a large square product through numpy's BLAS [FLOP/s]."""
-    best = 0.0
-    for size in (768, 1536, 2304):
+    """FLOP per second of a square product through numpy's BLAS [FLOP/s]: the best of several sizes.
+
+    Small ones end before another program takes the core away; the smallest runs on one core, and all cores
+    together do as many times more.
+    """
+    least = np.ones((64, 64), dtype)
+    target = np.empty_like(least)
+    best = cores() * 2.0 * 64**3 / best_time(lambda: np.matmul(least, least, out=target), budget / 5)
+    for size in (256, 512, 1024, 2048):
         a, b = np.ones((size, size), dtype), np.ones((size, size), dtype)
         out = np.empty_like(a)
-        seconds = best_time(lambda a=a, b=b, out=out: np.matmul(a, b, out=out), budget / 3)  # type: ignore[misc]
+        seconds = best_time(lambda a=a, b=b, out=out: np.matmul(a, b, out=out), budget / 5)  # type: ignore[misc]
         best = max(best, 2.0 * size**3 / seconds)
     return best
 
@@ -157,8 +193,7 @@ def vector_peak(function: Callable[..., Any], dtype: Any, budget: float, overhea
         for _ in range(passes):
             function(array, out)
 
-    with ThreadPoolExecutor(workers) as pool:
-        seconds = best_time(lambda: list(pool.map(run, arrays)), budget)
+    seconds = _together(run, arrays, budget)
     return workers * elements * passes / max(seconds - passes * overhead, 0.2 * seconds)
 
 
@@ -181,7 +216,8 @@ def measure(budget: float = 20.0, progress: Callable[[float], None] | None = Non
     last = levels[0].size * levels[0].instances if levels else 64 * 2**20
     take("dram", bandwidth(max(4.0 * last, 2**28), share, overhead))
     for level in levels:
-        take(level.name, bandwidth(0.5 * level.size * level.instances, share, overhead))
+        private = level.instances >= cores()
+        take(level.name, bandwidth(0.5 * level.size * level.instances, share, overhead, private))
     take("fp32", matrix_peak(np.float32, share))
     take("fp64", matrix_peak(np.float64, share))
     multiply = lambda a, out: np.multiply(a, a, out=out)  # noqa: E731
@@ -209,7 +245,9 @@ def describe(name: str, facts: Mapping[str, Any]) -> str:
     levels: tuple[Cache, ...] = facts["levels"]
     fp32, fp64 = facts["fp32"], facts["fp64"]
     lines = [
-        f"device: {name}", f'title: "{processor()}, {cores()} cores"', "kind: cpu",
+        f"device: {name}",
+        f'title: "{processor()}, {cores()} cores"',
+        "kind: cpu",
         "sources:",
         f'  probe: "measured by perfmodel probe on {time.strftime("%Y-%m-%d")}, numpy {np.__version__}, '
         f'{platform.system()} {platform.machine()}"',
@@ -221,7 +259,8 @@ def describe(name: str, facts: Mapping[str, Any]) -> str:
         f"    peak: {{fp32: {fp32:.4g} FLOP/s, fp64: {fp64:.4g} FLOP/s, tf32: {fp32:.4g} FLOP/s}}",
         "  vector:",
         f"    peak: {{fp32: {facts['vector_fp32']:.4g} FLOP/s, fp64: {facts['vector_fp64']:.4g} FLOP/s}}",
-        "  special:", f"    peak: {{fp32: {facts['special']:.4g} FLOP/s}}",
+        "  special:",
+        f"    peak: {{fp32: {facts['special']:.4g} FLOP/s}}",
         "memory:",
         f"  dram: {{capacity: {{value: {memory_size():.12g} B, source: system}}, "
         f"bandwidth: {facts['dram']:.4g} B/s}}",
