@@ -203,3 +203,38 @@ def test_search(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main([*words, "--where", "ttft <= 1 us"]) == 1
     assert "ttft <= 1 us: kept by 0" in capsys.readouterr().err
     assert main([*words, "--where", "ttft = 1 us"]) == 2 and main([*words, "--where", "ttft <= 1"]) == 2
+
+
+ARRAY = """\
+device: tiny-array
+kind: array
+sources: {made-up: numbers chosen to be easy to count}
+source: made-up
+clock: 1 GHz
+compute:
+  matrix: {peak: {int8: 128 GFLOP/s}, count: 64, clock: 1 GHz}
+memory:
+  dram: {bandwidth: 16 GB/s, read_energy: 100 pJ/B, write_energy: 100 pJ/B}
+  buffer: {capacity: 64 KiB, bandwidth: 128 GB/s, read_energy: 6 pJ/B, write_energy: 6 pJ/B}
+array:
+  axes:
+    rows: {size: 8, under: buffer}
+    columns: {size: 8, under: buffer}
+  mac_energy: {int8: 0.2 pJ}
+"""
+
+
+def test_map(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "array.yaml"
+    file.write_text(ARRAY)
+    words = ["map", "matmul", "m=64", "n=64", "k=64", "--on", str(file)]
+    data = json.loads(answer(capsys, *words, "--json"))
+    assert data["cycles"] >= 64**3 / 64 and data["traffic"] >= data["least_traffic"] == 3 * 64 * 64
+    assert "parallel" in answer(capsys, *words, "--objective", "energy")
+    # a convolution with a folded norm: the norm is read beside the product
+    layer = json.loads(answer(capsys, "map", "resnet-50", "--op", "stage2.rest.conv2", "--on", str(file), "--json"))
+    assert layer["cycles"] >= 28 * 28 * 128 * 128 * 9 / 64
+    assert {"level": "dram", "tensor": "norm", "read": 128.0, "write": 0.0} in layer["accesses"]
+    assert main(["map", "resnet-50", "--op", "nothing", "--on", str(file)]) == 2
+    assert main(["map", "matmul", "m=64,32", "n=64", "k=64", "--on", str(file)]) == 2
+    assert main(["map", "matmul", "m=64", "n=64", "k=64", "--on", "h100-sxm5"]) == 2

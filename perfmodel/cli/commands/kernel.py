@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from perfmodel.cli import common
@@ -47,8 +47,10 @@ def run(args: argparse.Namespace) -> int:
     return common.finish(result, args, file)
 
 
-def operator(name: str, words: Sequence[str]) -> Any:
+def operator(name: str, words: Sequence[str], optional: Mapping[str, Any] | None = None) -> Any:
     """The op of a name and its sizes, written ``m=64``, ``--m 64`` or ``--m=64``.
+
+    optional  sizes that apply if the operator has them and the words do not give them
 
     Raises ArgumentError for a size that the operator does not have, or that is missing.
     """
@@ -59,6 +61,7 @@ def operator(name: str, words: Sequence[str]) -> Any:
 
     known = inspect.signature(find(name)).parameters
     given = sizes(words)
+    given |= {key: value for key, value in (optional or {}).items() if key in known and key not in given}
     for key in given:
         if key not in known:
             from perfmodel.errors import nearest

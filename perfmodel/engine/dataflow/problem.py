@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -92,6 +92,7 @@ def problem(op: Op) -> Problem:
     input.  Vectors that only add (bias) are not mapped; their elements go into `extra`.
     Raises ArgumentError for an op that is not one loop nest of multiply-accumulates (attention, softmax ...).
     """
+    op, all_loops = _of_the_product(op), op.loops
     bounds = {loop: bound for loop, bound in op.loops.items() if not _is_one(bound)}
     macs = product(op.loops.values())
     flops = sum((w.operations for w in op.work if w.unit == "matrix"), 0.0)
@@ -111,8 +112,17 @@ def problem(op: Op) -> Problem:
     roles = {t.name: "weight" if t is weight else "input" for t in factors}
     roles[outputs[0].name] = "output"
     operands = tuple(_operand(t, roles[t.name], op) for t in (*factors, *outputs))
-    extra = {t.name: t.footprint(op.loops) for t in reads if t not in factors}
+    extra = {t.name: t.footprint(all_loops) for t in reads if t not in factors}
     return Problem(op.name or op.family, op.family, bounds, operands, extra)
+
+
+def _of_the_product(op: Op) -> Op:
+    """The op without loops of a vector beside the product, such as the folded norm of a convolution."""
+    users: dict[str, int] = dict.fromkeys(op.loops, 0)
+    for tensor in op.tensors:
+        for loop in _loops(tensor):
+            users[loop] += 2 if tensor.output else 1
+    return replace(op, loops={loop: bound for loop, bound in op.loops.items() if users[loop] != 1})
 
 
 def _multiplies(tensor: Tensor, output: Tensor, op: Op) -> bool:
