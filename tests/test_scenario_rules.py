@@ -187,6 +187,8 @@ def test_low_bit_units():
     assert lowbit.bit_serial_rate(10368.0, 2.0, 2.0) == 10368 / 4 / 2
     assert lowbit.bit_serial_rate(10368.0, 2.0, 8.0) == 10368 / 4 / 2 / 2
     assert lowbit.packed_rate(32.0, 2.0) == 16
+    # 4 pairs of planes of 128 bits, three instructions each
+    assert lowbit.popcount_rate(128.0, 2.0, 2.0) == pytest.approx(128 / 12)
 
 
 def test_input_cache():

@@ -4,6 +4,8 @@ References
 [1] Wei et al., T-MAC: CPU Renaissance via Table Lookup for Low-Bit LLM Deployment, arXiv:2407.00088.
 [2] Conti et al., Marsellus: A Heterogeneous RISC-V AI-IoT End-Node SoC, JSSC 2024, arXiv:2305.08415.
 [3] Garofalo et al., XpulpNN, IEEE TETC 2021, arXiv:2011.14325 (packed dot products of 2 to 8 bits).
+[4] Cowan et al., Automatic generation of high-performance quantized machine learning kernels, CGO 2020,
+    doi:10.1145/3368826.3377912 (bit planes, and, popcount).
 """
 
 from __future__ import annotations
@@ -49,3 +51,12 @@ def bit_serial_rate(products: Value, weight_bits: Value, input_bits: Value, para
 def packed_rate(word: Value, bits: Value) -> Value:
     """Multiply-accumulates per clock of a core whose words hold several operands [3]: ``word/bits``."""
     return word / bits
+
+
+def popcount_rate(word: Value, weight_bits: Value, input_bits: Value, instructions: Value = 3.0) -> Value:
+    """Multiply-accumulates per vector instruction of bit-serial products [4]: ``word/(QW QA instructions)``.
+
+    word          bits of a vector register
+    instructions  per pair of bit planes: and, count of ones, addition
+    """
+    return word / (weight_bits * input_bits * instructions)
