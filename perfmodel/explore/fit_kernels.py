@@ -244,9 +244,8 @@ DEVICE_FILES: Mapping[str, tuple[str, ...]] = {
     "a100-sxm-80gb": ("a100-*", "a800-*", "a30"),
     "h100-sxm5": ("h100-*", "h200-*", "h800-*", "h20*", "gh200*"),
     "h20": ("h20",),
-    "mi355x": ("mi3*",),
     "b200-sxm": ("b200-*", "b300-*", "gb200", "gb300"),
-    "rtx-pro-6000-server": ("rtx-pro-6000-*", "rtx-5090", "gb10-*"),
+    "rtx-pro-6000-server": ("rtx-*", "gb10-*", "l4", "l40*", "a10", "a10g", "a40"),
     "b60": ("b60", "arc-*"),
 }
 CLASS_FILE = "nvidia-gpu"

@@ -85,7 +85,8 @@ def size(rows: Rows) -> int:
 def label(rows: Rows, *columns: str, extra: Iterable[Any] = ()) -> Any:
     """Group names ``a/b/c`` from text columns; an absent column reads ``any``."""
     parts = [np.asarray(rows[c]).astype(str) if c in rows else np.full(size(rows), "any") for c in columns]
-    return np.array(["/".join(SAME.get(p, p) for p in row) for row in zip(*parts, *extra, strict=True)])
+    rows_ = zip(*parts, *extra, strict=True)
+    return np.array(["/".join(SAME.get(p, p).replace("/", ":") for p in row) for row in rows_])
 
 
 def device_name(system: str) -> str:
