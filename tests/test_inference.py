@@ -115,7 +115,7 @@ def test_infeasible_points() -> None:
 
 
 def test_bad_names_and_formats() -> None:
-    with pytest.raises(UnknownNameError, match="did you mean 'llama-3.1-8b'"):
+    with pytest.raises(UnknownNameError, match=r"did you mean 'llama-3\.1-8b'"):
         pm.workload("lama-3.1-8b")
     with pytest.raises(UnknownNameError, match="h100-sxm5"):
         pm.system("h100-smx5")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -100,7 +101,7 @@ def test_zero_shards_and_more_devices_help() -> None:
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] == pytest.approx(8 * sizes[3], rel=1e-9)
     times = pm.training("llama-3.2-1b", node, batch=64, sequence=512, dp=[1, 2, 4, 8]).step_time
-    assert all(a > b for a, b in zip(times, times[1:], strict=False))
+    assert all(a > b for a, b in pairwise(times))
 
 
 def test_refusals() -> None:

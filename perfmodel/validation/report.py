@@ -49,7 +49,8 @@ class Validation:
         cases = [
             {
                 "case": o.published.case, "group": o.published.group, "quantity": o.published.quantity,
-                "predicted": o.predicted if np.isfinite(o.predicted) else None, "published": o.published.value,
+                "predicted": o.predicted if np.isfinite(o.predicted) else None,
+                "published": o.published.value,
                 "unit": o.published.unit, "error": o.error if np.isfinite(o.predicted) else None,
                 "rel_tol": o.published.rel_tol, "abs_tol": o.published.abs_tol, "gate": o.published.gate,
                 "status": o.status, "fidelity": o.fidelity, "reason": o.reason or o.problem,

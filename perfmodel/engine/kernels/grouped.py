@@ -27,7 +27,9 @@ def grouped_time(
     c = c or MoeCorrections()
     rows, n, k, experts = (column(value) for value in (rows, n, k, experts))
     blocks = experts * np.ceil(rows / ROWS)
-    compute, memory, work, waves = _product(n, k, blocks, experts, experts * rows, storage, facts_column(gpu), c)
+    compute, memory, work, waves = _product(
+        n, k, blocks, experts, experts * rows, storage, facts_column(gpu), c
+    )
     launch = 10e-6 * c.launch / KERNELS_PER_LAYER
     kernel = launch + work
     return KernelTime(**fastest(kernel, seconds=kernel, compute=compute, memory=memory, waves=waves,
