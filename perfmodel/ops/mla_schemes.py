@@ -56,8 +56,8 @@ def crossover_intensity(nope_dim: Value, bytes_per_element: Value) -> Value:
     """Ridge point of a device above which recomputing beats reusing, for few tokens: ``2 n / b`` [FLOP/B].
 
     Reuse waits for ``b H q c`` bytes.  Recompute spends ``2 H q n c`` operations while ``b H n (q + c)``
-    bytes arrive, fewer as long as ``n (q + c) < q c``.  With compute and memory overlapped, peak F and bandwidth W,
-    recompute is faster where ``2 H q n c / F < b H q c / W``, so where ``F / W > 2 n / b``: heads, ranks and
-    batch cancel.
+    bytes arrive, fewer as long as ``n (q + c) < q c``.  With compute and memory overlapped, peak F and
+    bandwidth W, recompute is faster where ``2 H q n c / F < b H q c / W``, so where ``F / W > 2 n / b``:
+    heads, ranks and batch cancel.
     """
     return 2.0 * nope_dim / bytes_per_element
