@@ -51,6 +51,11 @@ PUBLISHED = [
     ({"model_type": "minicpm", "hidden_size": 2304, "intermediate_size": 5760, "num_hidden_layers": 40,
       "num_attention_heads": 36, "num_key_value_heads": 36, "vocab_size": 122753, "tie_word_embeddings": True},
      2_724_880_896),
+    # inclusionAI/Ling-lite
+    ({"model_type": "bailing_moe", "hidden_size": 2048, "num_hidden_layers": 28, "num_attention_heads": 16,
+      "num_key_value_heads": 4, "head_dim": 128, "intermediate_size": 5632, "moe_intermediate_size": 1408,
+      "num_experts": 64, "num_experts_per_tok": 6, "num_shared_experts": 2, "vocab_size": 126464,
+      "first_k_dense_replace": 0, "tie_word_embeddings": False}, 16_801_974_272),
 ]
 
 
@@ -113,3 +118,38 @@ def test_no_json_object(tmp_path, content):
 def test_every_listed_type_has_a_builder():
     assert len(model_types()) >= 100
     assert set(builders()) <= set(model_types())
+
+
+def test_one_value_per_layer():
+    """Hunyuan-A13B lists one width per layer: 80 B in all, 13 B active (its model card)."""
+    config = {"model_type": "hunyuan_v1_moe", "hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32,
+              "num_key_value_heads": 8, "head_dim": 128, "intermediate_size": 3072,
+              "moe_intermediate_size": [3072] * 32, "num_experts": 64, "moe_topk": [8] * 32,
+              "num_shared_expert": [1] * 32, "vocab_size": 128167, "use_qk_norm": True, "tie_word_embeddings": True}
+    model = from_config(config)
+    assert model.parameters == pytest.approx(80e9, rel=0.01)
+    assert model.active_parameters == pytest.approx(13e9, rel=0.03)
+
+
+def test_language_part_two_levels_down():
+    text = {"model_type": "qwen3_omni_moe_text", "hidden_size": 2048, "intermediate_size": 768,
+            "moe_intermediate_size": 768, "num_hidden_layers": 48, "num_attention_heads": 32,
+            "num_key_value_heads": 4, "head_dim": 128, "num_experts": 128, "num_experts_per_tok": 8,
+            "vocab_size": 151936}
+    model = from_config({"model_type": "qwen3_omni_moe", "thinker_config": {"text_config": text}})
+    assert model.parameters == pm.workload("qwen3-30b-a3b").parameters
+
+
+def test_layers_found_by_search():
+    """Two of three layers without attention or with a narrow inner width: counted one by one."""
+    blocks = [
+        {"attention": {"n_heads_in_group": 8}, "ffn": {"ffn_mult": 2.625}},
+        {"attention": {"no_op": True}, "ffn": {"ffn_mult": 1.3125}},
+        {"attention": {"n_heads_in_group": 8}, "ffn": {"no_op": True}},
+    ]
+    config = {"model_type": "nemotron-nas", "hidden_size": 8192, "num_attention_heads": 64, "vocab_size": 128256,
+              "block_configs": blocks}
+    attention = 8192 * (8192 + 2 * 1024) + 8192 * 8192 + 8192
+    assert from_config(config).parameters == (
+        2 * 128256 * 8192 + 8192 + 2 * attention + 3 * 8192 * (14336 + 7168) + 2 * 8192
+    )

@@ -15,7 +15,7 @@ from perfmodel.validation.heldout import constants, held_out
 #: what has been reached; the numbers may only grow
 PREDICTED, WITHIN = 560, 480
 #: papers in scope for which no row is predicted; the number may only fall
-UNCOVERED = 76
+UNCOVERED = 62
 
 
 @pytest.fixture(scope="module")

@@ -24,10 +24,16 @@ from perfmodel.workload.importers import (
     hf_latent,
     hf_mamba,
     hf_moe,
+    hf_special,
     hf_zamba,
 )
 from perfmodel.workload.importers.hf_config import Config, has_defaults
 from perfmodel.workload.workload import Workload
+
+#: modules with builders of decoders; a later one replaces what an earlier one says
+DECODERS = (
+    hf_dense, hf_special, hf_moe, hf_general, hf_gemma, hf_latent, hf_mamba, hf_zamba, hf_hybrid,
+)
 
 #: types that are read as another one
 SAME_AS = {
@@ -53,6 +59,16 @@ SAME_AS = {
     "gpt-sw3": "gpt2",
     "youtu": "minicpm3",
     "axk1": "deepseek_v3",
+    "minimax_text_01": "minimax",
+    "minimax_m1": "minimax",
+    "minicpmo": "qwen2",
+    "phi3_v": "phi3",
+    "phi4mm": "phi3",
+    "phi4_multimodal": "phi3",
+    "RefinedWeb": "falcon",
+    "RefinedWebModel": "falcon",
+    "stablelm_epoch": "stablelm",
+    "hunyuan": "hunyuan_v1_moe",
     "gemma3n_text": "gemma3n",
 }
 
@@ -81,7 +97,17 @@ SEEING = ("vision_config", "audio_config", "visual")
 def builders() -> Mapping[str, tuple[str, Callable[[Config], Any]]]:
     """Model type -> (family, builder)."""
     found: dict[str, tuple[str, Callable[[Config], Any]]] = {}
-    for module in (hf_dense, hf_moe, hf_general, hf_gemma, hf_latent, hf_mamba, hf_zamba, hf_hybrid):
+    for module in (
+        hf_dense,
+        hf_special,
+        hf_moe,
+        hf_general,
+        hf_gemma,
+        hf_latent,
+        hf_mamba,
+        hf_zamba,
+        hf_hybrid,
+    ):
         found |= {kind: ("decoder", build) for kind, build in module.builders().items()}
     return {**found, **hf_encoder.builders()}
 
@@ -130,10 +156,11 @@ class UnknownModelTypeError(UnknownNameError):
     """A ``model_type`` that has no builder."""
 
     def __init__(self, kind: str, file: str) -> None:
-        super().__init__("model_type", kind, model_types())
+        known = model_types()
+        super().__init__("model_type", kind, known)
         self.file = file
-        known = ", ".join(model_types())
-        self.args = (f"{file}: {self.args[0]}; known model types: {known}",)
+        close = f"; did you mean {self.nearest!r}?" if self.nearest else ""
+        self.args = (f"{file}: unknown model_type {kind!r}{close}; known: {', '.join(known)}",)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (UnknownModelTypeError, (self.name, self.file))
@@ -161,11 +188,10 @@ def _language_part(raw: Mapping[str, Any], file: str) -> tuple[Mapping[str, Any]
     for part in TEXT_PARTS:
         nested = raw.get(part)
         if isinstance(nested, Mapping) and not isinstance(raw.get("hidden_size"), (int, float)):
-            inner = {**nested}
+            inner = {"model_type": outer, **nested}
             if "tie_word_embeddings" in raw:
                 inner["tie_word_embeddings"] = raw["tie_word_embeddings"]
-            kind = nested.get("model_type") or raw.get("model_type")
-            return inner, _kind(kind, file)
+            return _language_part(inner, file)
     return raw, _kind(raw.get("model_type"), file)
 
 

@@ -64,9 +64,7 @@ class Config:
 
     def need(self, *names: str) -> float:
         """A number that must be there; its absence is noted and reported with all others."""
-        value = self.get(*names)
-        if isinstance(value, (list, tuple)) and value and len(set(value)) == 1:
-            value = value[0]
+        value = _same(self.get(*names))
         if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
             self.missing.append(names[0])
             return 1.0
@@ -74,7 +72,7 @@ class Config:
 
     def number(self, *names: str, fallback: Any = None) -> Any:
         """A number or `fallback`."""
-        value = self.get(*names, fallback=fallback)
+        value = _same(self.get(*names, fallback=fallback))
         return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else fallback
 
     def flag(self, *names: str, fallback: bool = False) -> bool:
@@ -117,3 +115,10 @@ class Config:
                 )
                 for name in names
             )
+
+
+def _same(value: Any) -> Any:
+    """The one value of a list with equal entries, one per layer; anything else as it is."""
+    if isinstance(value, (list, tuple)) and value and all(entry == value[0] for entry in value):
+        return value[0]
+    return value

@@ -35,7 +35,7 @@ SHARED_WIDTHS = (
 TABLE: dict[str, Traits] = {
     "exaone_moe": {"attention": QK},
     "hy_v3": {"first_dense": 1, "attention": QK},
-    "hunyuan_v1_moe": {"attention": QK},
+    "hunyuan_v1_moe": {"attention": BIASED, "qk_flag": "use_qk_norm"},
     "flex_olmo": {"attention": {**BIASED, "qk_norm": "all"}, "block": POST_ONLY},
     "solar_open": {"attention": BIASED},
     "mellum": {"attention": QK},
@@ -53,6 +53,7 @@ TABLE: dict[str, Traits] = {
         "dense": "prefix_dense_intermediate_size",
     },
     "deepseek": {"attention": BIASED},
+    "grok-1": {"block": POST},
     "bailing_moe": {
         "attention": {"qkv_bias": "?use_qkv_bias", "out_bias": "?use_bias"},
         "qk_flag": "use_qk_norm",

@@ -50,7 +50,9 @@ def experts(config: Config, **traits: Any) -> Moe:
 
 def shared(config: Config, width: float) -> Mlp | None:
     """Shared experts as one part of their joint width."""
-    number = config.number("n_shared_experts", "num_shared_experts", "moe_num_shared_experts")
+    number = config.number(
+        "n_shared_experts", "num_shared_experts", "num_shared_expert", "moe_num_shared_experts"
+    )
     return Mlp(width=number * width) if number else None
 
 
