@@ -122,8 +122,8 @@ def nearest(group: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
 
 
 def _alike(mine: str, other: str) -> float:
+    if "any" in (mine, other):  # a wish for any source is met by each, and best by none that is pooled
+        return 0.4
     if mine == other:
         return 1.0
-    if "any" in (mine, other):
-        return 0.4
     return 0.5 if mine in other or other in mine else 0.0
