@@ -20,6 +20,8 @@ from perfmodel.hardware.device import Device
 ROTATE = 256 * 2**20
 #: rows, inner and outer size of products of a batch of tokens
 PRODUCTS = ((96, 1024, 1024), (192, 640, 2560), (160, 2560, 640))
+#: inner and outer size of products with one row
+VECTORS = ((640, 640), (640, 2560), (2560, 640), (640, 20000))
 #: channels in and out, rows of the map, kernel, stride
 CONVOLUTIONS = (
     (48, 48, 60, 3, 1),
@@ -158,15 +160,19 @@ def _product(torch: Any, budget: float) -> float:
 
 def _vector_product(torch: Any, budget: float) -> float:
     """Bytes per second of the weights in products with one row."""
-    size = 1536
-    listed = [torch.randn(size, size) for _ in range(ROTATE // (4 * size * size))]
-    x = torch.randn(1, size)
-    return _rate(
-        torch,
-        4.0 * size * size * len(listed),
-        [lambda: [torch.nn.functional.linear(x, w) for w in listed]],
-        budget,
-    )
+    calls, moved = [], 0.0
+    for inner, outer in VECTORS:
+        size = 4 * inner * outer
+        weights = [torch.randn(outer, inner) for _ in range(max(1, ROTATE // (2 * size)))]
+        x = torch.randn(1, inner)
+
+        def call(x: Any = x, weights: Sequence[Any] = weights) -> None:
+            for weight in weights:
+                torch.nn.functional.linear(x, weight)
+
+        calls.append(call)
+        moved += float(size * len(weights))
+    return _rate(torch, moved, calls, budget)
 
 
 def _convolution(torch: Any, budget: float) -> float:
