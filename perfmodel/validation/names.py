@@ -17,7 +17,8 @@ DEVICES = {
     "h100_sxm": "h100-sxm5", "nvidia h100 gpu": "h100-sxm5", "nvidia a100 gpu": "a100-sxm-40gb",
     "nvidia gh200 gpu": "gh200", "nvidia gh200": "gh200", "amd mi300x gpu": "mi300x",
     "amd mi250 gpu": "mi250",
-    "habana gaudi2": "gaudi2", "a100_sxm": "a100-sxm-80gb", "a100_pcie": "a100-pcie-80gb",
+    "intel max 1550": "max-1550", "intel pvc gpu": "max-1550", "habana gaudi2": "gaudi2",
+    "a100_sxm": "a100-sxm-80gb", "a100_pcie": "a100-pcie-80gb",
 }
 
 #: published model -> name of the description, where the letters do not lead there

@@ -48,7 +48,10 @@ KERNEL_POWER_TABLES = {
 
 #: engines of the batch table that share the device corrections, and those fitted on top of them alone
 MAIN = ("TensorRT-LLM", "vLLM")
-OTHERS = (("vLLM", "AMD"), ("Deepspeed-MII", "Nvidia"), ("Deepspeed", "Habana"), ("llama.cpp", "Nvidia"))
+OTHERS = (
+    ("vLLM", "AMD"), ("vLLM", "Intel"), ("Deepspeed-MII", "Nvidia"), ("Deepspeed", "Habana"),
+    ("llama.cpp", "Nvidia"),
+)
 
 
 def calibrate(folder: str | Path) -> dict[str, Any]:

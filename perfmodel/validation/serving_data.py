@@ -59,7 +59,8 @@ DRAFTED_WITH_DATA_PARALLEL = 1.0
 #: engine of the tables -> runtime profile
 RUNTIMES = {
     "trtllm": "tensorrt-llm", "vllm": "vllm", "sglang": "sglang", "TensorRT-LLM": "tensorrt-llm-2024",
-    "vLLM": "vllm-2024", "vLLM on ROCm": "vllm-rocm-2024", "Deepspeed-MII": "deepspeed-mii",
+    "vLLM": "vllm-2024", "vLLM on ROCm": "vllm-rocm-2024", "vLLM on XPU": "vllm-xpu-2024",
+    "Deepspeed-MII": "deepspeed-mii",
     "Deepspeed on Gaudi": "deepspeed-gaudi", "llama.cpp": "llama-cpp",
 }
 
@@ -260,7 +261,7 @@ def _batch_points(
     key: tuple[Any, ...], rows: list[Row], fix: Corrections, folders: tuple[Path, ...]
 ) -> Points:
     device, framework, model, parallelism = key
-    engine = framework + {"AMD": " on ROCm", "Hab": " on Gaudi"}.get(device[:3], "")
+    engine = framework + {"AMD": " on ROCm", "Hab": " on Gaudi", "Int": " on XPU"}.get(device[:3], "")
     if parallelism not in ("", "Tensor Parallelism"):
         raise ArgumentError("parallelism", parallelism, "tensor parallelism")
     load, input, output, devices = (

@@ -54,10 +54,12 @@ class Fit:
 
 
 def shipped(name: str, fidelity: str = "calibrated") -> Fit:
-    """Shipped corrections and profiles, or none of either for ``roofline``."""
-    if fidelity == "roofline":
+    """Shipped corrections and profiles; for ``dataflow`` the starts of the fit, for ``roofline`` neither."""
+    if fidelity != "calibrated":
         bare = {key: Runtime(memory_fraction=p.memory_fraction) for key, p in profiles().items()}
-        return Fit(corrections("ideal"), bare)
+        starts: dict[str, Any] = {key: start[0] for key, start in STARTS.items()}
+        documented = replace(corrections(name), **starts)
+        return Fit(documented if fidelity == "dataflow" else corrections("ideal"), bare)
     accepted = float(((calibration().fit or {}).get(name) or {}).get("accepted", 2.1))
     return Fit(corrections(name), profiles(), accepted)
 

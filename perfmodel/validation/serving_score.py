@@ -11,6 +11,7 @@ import numpy as np
 from perfmodel.errors import ArgumentError
 from perfmodel.explore.score_kernels import errors
 from perfmodel.scenario.serving_power import board_power, energy_per_token, utilisation
+from perfmodel.validation import power_score
 from perfmodel.validation.names import config_folders
 from perfmodel.validation.serving_data import Points, points, read_rows, table_kind
 from perfmodel.validation.serving_fit import Fit, measured, shipped, unqueued
@@ -25,20 +26,24 @@ GROUPS = {
 
 def recognises(columns: Sequence[str]) -> bool:
     """True for a table that `score_serving` can score."""
-    return bool(table_kind(columns))
+    return bool(table_kind(columns)) or power_score.recognises(columns)
 
 
 def score_serving(path: str | PathLike[str], fidelity: str = "calibrated") -> dict[str, Any]:
     """Errors of the serving model on a table of measured points.
 
-    path      CSV, plain or gzip: closed-loop serving points, latencies of batches, or those with board power
-    fidelity  ``calibrated``: shipped corrections and runtime profiles; ``roofline``: neither
+    path      CSV, plain or gzip: closed-loop serving points, latencies of batches, or board power of batches
+              or of single kernels
+    fidelity  ``calibrated``: shipped corrections and runtime profiles; ``dataflow``: the documented starts of
+              the corrections, no runtime; ``roofline``: neither
 
     Returns ``{"summary": {metric: statistics}, "groups": [...], "skipped": {reason: rows}}`` with n, mape,
-    median, p90, bias in per cent and spearman; the time to first token counts rows with concurrency x prompt
-    within 32,768 tokens.
+    median, p90, bias in per cent and spearman.  The time to first token counts rows with concurrency x prompt
+    within 32,768 tokens; the latency of a batch, rows whose throughput is that of the whole batch.
     """
     rows = read_rows(path)
+    if rows and power_score.recognises(rows[0]):
+        return power_score.score_power(path)
     kind = table_kind(rows[0]) if rows else ""
     if not kind:
         raise ArgumentError("data", str(path), "a table of serving points or of batches")
@@ -59,6 +64,8 @@ def predictions(part: Points, fit: Fit, power: bool = False) -> Pair:
     guess, real = fit.predict(part), measured(part)
     everything = np.ones(len(part), dtype=bool)
     pair = {name: (guess[name], real[name], everything) for name in real}
+    if "latency" in pair:
+        pair["latency"] = (*pair["latency"][:2], consistent(part))
     if "ttft" in pair:
         pair["ttft"] = (*pair["ttft"][:2], unqueued(part))
     if power:
@@ -67,6 +74,16 @@ def predictions(part: Points, fit: Fit, power: bool = False) -> Pair:
         pair["power"] = (watts, part.column("avg_power_W"), within)
         pair["energy_per_token"] = (joules, part.column("energy_per_token_J"), within)
     return {k: (p, m, w & np.isfinite(p) & np.isfinite(m) & (m > 0)) for k, (p, m, w) in pair.items()}
+
+
+def consistent(part: Points) -> np.ndarray:
+    """Rows whose throughput times latency is the number of tokens of the batch, within 5 %.
+
+    Others give the latency or the throughput of one sequence and cannot be compared with a batch.
+    """
+    tokens = part.load * (part.input + part.output)
+    ratio = part.column("throughput_tok_per_s") * part.column("latency_s") / tokens
+    return np.asarray(~np.isfinite(ratio) | (np.abs(ratio - 1.0) <= 0.05))
 
 
 def _power(part: Points, fit: Fit, latency: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
