@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import perfmodel as pm
+from perfmodel.engine.fidelity import cost_model
+from perfmodel.ops.matmul import matmul
 from perfmodel.validation import cases
 from perfmodel.validation.heldout import constants, held_out
 
 #: what has been reached; the numbers may only grow
-PREDICTED, WITHIN = 560, 480
+PREDICTED, WITHIN = 630, 535
 #: papers in scope for which no row is predicted; the number may only fall
 UNCOVERED = 62
 
@@ -115,3 +119,14 @@ def test_no_prediction_reads_the_number_it_predicts(outcomes, monkeypatch):
         if again != pytest.approx(outcome.predicted, rel=1e-12, nan_ok=True):
             peeking.append(name)
     assert not peeking, peeking
+
+
+@pytest.mark.parametrize(("table", "device"), [("a100_sxm", "a100-sxm-80gb"), ("h100_sxm", "h100-sxm5")])
+def test_shared_products_as_a_user_asks_for_them(shared, table, device):
+    with gzip.open(shared / "data" / "aiconfigurator" / "kernel_gemm.csv.gz", "rt", encoding="utf-8") as lines:
+        rows = [r for r in csv.DictReader(lines) if r["system"] == table and r["dtype"] == "bfloat16"][::5]
+    m, n, k, measured = (np.array([float(r[c]) for r in rows]) for c in ("m", "n", "k", "latency_us"))
+    cost = cost_model("calibrated")(matmul(m, n, k), pm.system(device), pm.precision("bf16"))
+    error = np.asarray(cost.time) * 1e6 / measured - 1.0
+    assert np.abs(error).mean() < 0.12
+    assert abs(error[2.0 * m * n * k > 1e11].mean()) < 0.08
