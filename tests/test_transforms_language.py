@@ -1,5 +1,7 @@
 """Transforms of language-model graphs: each against a count by hand or a published ratio."""
 
+from pathlib import Path
+
 import pytest
 
 import perfmodel as pm
@@ -250,6 +252,15 @@ def test_sequence_parallel(llama):
     assert part.flops == whole.flops
 
 
+def test_pipeline_parallel(llama):
+    """Four stages: the ops stay whole, and the hidden state of 8 tokens crosses three borders."""
+    whole = llama.graph(batch=8, query=1, context=512)
+    cut = pm.transform.pipeline_parallel(4.0)(whole)
+    assert cut.flops == whole.flops
+    hop = cut.ops[-1]
+    assert (hop.exchange.pattern, hop.count, hop.exchange.elements) == ("point_to_point", 3, 8 * 4096)
+
+
 def test_context_parallel(llama):
     step = {"batch": 1, "query": 4096, "context": 4096}
     whole = llama.graph(**step)
@@ -336,3 +347,10 @@ def test_plain_graph_is_left_alone():
     graph = Graph("one", (matmul(2, 3, 4, name="a"),))
     for transform in (pm.transform.quantise({"b": "fp8"}), pm.transform.adapt(4, ["b"]), pm.transform.fuse()):
         assert transform(graph).ops == graph.ops
+
+
+def test_every_transform_has_a_case():
+    """Each public transform is called in some test."""
+    helpers = {"Transform", "collective_after", "divide", "merge_batches", "trainable"}
+    texts = "".join(file.read_text(encoding="utf-8") for file in Path(__file__).parent.glob("test_*.py"))
+    assert [name for name in dir(pm.transform) if name not in helpers and f"{name}(" not in texts] == []

@@ -9,7 +9,7 @@ from perfmodel.workload.block import Block
 from perfmodel.workload.decoder import Decoder
 from perfmodel.workload.importers.hf_config import Config
 from perfmodel.workload.importers.hf_dense import TABLE, Traits, build
-from perfmodel.workload.importers.hf_layers import attention, mlp, stack
+from perfmodel.workload.importers.hf_layers import attention, mlp, stack, windows
 
 
 def with_window(block: Block, window: float | None) -> Block:
@@ -26,8 +26,10 @@ def qwen_windows(config: Config, traits: Traits) -> Decoder:
     model = build(config, traits)
     if not config.flag("use_sliding_window"):
         return model
+    block = replace(model.blocks[0], repeat=1.0)
+    if config.list("layer_types"):
+        return replace(model, blocks=stack([with_window(block, span) for span in windows(config)]))
     first = int(config.number("max_window_layers", fallback=config.layers))
-    block = model.blocks[0]
     sliding = with_window(block, config.number("sliding_window"))
     return replace(
         model,
