@@ -24,13 +24,15 @@ DEVICES = {
 #: published model -> name of the description, where the letters do not lead there
 MODELS = {
     "deepseek-r1": "deepseek-v3", "deepseek-v3.1": "deepseek-v3", "deepseek-r1-0528": "deepseek-v3",
+    "minimax-m2": "minimax-m2.5",
     "llama-2-7b-hf": "llama-2-7b", "llama-2-13b-hf": "llama-2-13b", "llama-2-70b-hf": "llama-2-70b",
     "llama-7b": "llama-2-7b", "llama-13b": "llama-2-13b", "mistral-7b-v0.1": "mistral-7b",
     "qwen2-7b": "qwen2.5-7b", "qwen2-72b": "qwen2.5-72b", "qwen2-1.5b": "qwen2.5-1.5b",
 }
 
 #: endings of a model path that name a checkpoint, not an architecture
-ENDINGS = ("-instruct", "-fp8", "-nvfp4", "-fp4", "-bf16", "-int4", "-hf", "-it", "-base", "-chat")
+ENDINGS = ("-instruct", "-fp8", "-nvfp4", "-fp4", "-bf16", "-int4", "-hf", "-it", "-base", "-chat",
+           "-exp", "-dynamic", "-block", "-awq")
 
 
 @cache
@@ -46,6 +48,9 @@ def hardware_name(name: str) -> str:
     for spec in devices():
         if want and _letters(spec).startswith(want):
             return spec
+    inside = [spec for spec in devices() if want.startswith(_letters(spec))]
+    if inside:
+        return max(inside, key=len)
     raise UnknownNameError("device", name, devices())
 
 

@@ -44,8 +44,9 @@ BATCH = {"device", "num_devices", "framework", "model_path", "isl_tokens", "osl_
 DTYPES = {
     "": ("bf16", False), "bfloat16": ("bf16", False), "bf16": ("bf16", False), "fp16": ("bf16", False),
     "fp8": ("fp8", False), "fp8_block": ("fp8_block", False), "nvfp4": ("nvfp4", False),
-    "mxfp4": ("mxfp4", False),
-    "w4a16_mxfp4": ("mxfp4", True), "int4_wo": ("int4_g32", True), "int8_wo": ("int8", True),
+    "mxfp4": ("mxfp4", False), "w4a16_mxfp4": ("mxfp4", True), "w4a8_mxfp4_mxfp8": ("mxfp4", False),
+    "fp4": ("nvfp4", False), "int4": ("int4_g32", True), "int4_wo": ("int4_g32", True),
+    "int8_wo": ("int8", True),
     "w4afp8": ("int4_g128", True), "sq": ("int8", False),
 }
 
