@@ -21,8 +21,6 @@ from perfmodel.validation.measured.tables import Table
 
 NAME = "clsbench"
 COLUMNS = {"device", "timm_model", "latency_ms"}
-#: a constant of another board differs by about this factor (standard deviation of its logarithm)
-STRAY = 1.2
 
 
 def recognises(header: frozenset[str]) -> bool:
@@ -46,7 +44,7 @@ def task(models: Any) -> Task:
         raise ArgumentError("timm_model", missing[0], "a model whose counts are shipped")
     features = list(next(iter(counted.values())))
     amounts = {name: np.array([counted[m][name] for m in models]) + 1e-9 for name in features}
-    return Task("clsbench", amounts, form="positive", criterion="mean", stray=STRAY)
+    return Task("clsbench", amounts, form="positive", criterion="mean")
 
 
 def devices(table: Table) -> Mapping[str, Any]:
