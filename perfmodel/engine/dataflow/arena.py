@@ -67,10 +67,19 @@ class Task:
 
 
 class Arena:
-    """All rows of some plans that share a Config, or the rows given (of one plan)."""
+    """All rows of some plans that share a Config, or the rows given (of one plan).
 
-    def __init__(self, task: Task, plans: Sequence[Plan], budget: int, rows: Rows | None = None) -> None:
+    room  level -> bytes that tiles may fill; may be lowered between searches
+    keep  keep what was computed about the rows for a next search with another `room`
+    """
+
+    def __init__(
+        self, task: Task, plans: Sequence[Plan], budget: int, rows: Rows | None = None, *, keep: bool = False
+    ) -> None:
         self.task, self.plans, self.config = task, plans, plans[0].config
+        self.room = {level.name: float(level.room) for level in task.accelerator.levels}
+        self.kept: dict[int, View] | None = {} if keep else None
+        self.priced: dict[int, tuple[Floats, dict[str, Floats]]] = {}
         parts = [self._rows(plan, budget) for plan in plans] if rows is None else [rows]
         self.complete = [part.complete for part in parts]
         self.rows, self.origin = merge_rows(parts)
@@ -115,13 +124,13 @@ class Arena:
         good: Any = True
         sizes = {loop: np.minimum(size, problem.bounds[loop]) for loop, size in tiles.items()}
         for level in self.config.stages[stage].levels:
-            if np.isinf(level.room):
+            if np.isinf(self.room[level.name]):
                 continue
             used = sum(
                 (problem.operand(t).footprint(sizes) * self.task.least_bits[t] / 8
                  for t, holder in self.config.holders[stage].items() if holder is level), 0.0,
             )
-            good = good & (np.asarray(used) <= level.room)
+            good = good & (np.asarray(used) <= self.room[level.name])
         return np.broadcast_to(good, np.broadcast(*tiles.values()).shape)
 
     def _edges(self, plan: Plan) -> float:
@@ -190,39 +199,56 @@ class Arena:
         """Least energy, port cycles and waiting of a stage, for given inner ends of the blocks."""
         least, held = np.full(view.size, np.inf), np.full(view.size, np.inf)
         ports: dict[str, Floats] = {}
-        nothing: frozenset[LoopClass] = frozenset()
-        for structure in self.config.structures[stage - 1]:
+        for number, structure in enumerate(self.config.structures[stage - 1]):
             if stage <= len(ends) and dict(structure.trail) != ends[stage - 1]:
                 continue
-            costs = []
-            for tensor in self._tensors(stage):
-                near = ends[stage - 2][tensor] if stage >= 2 else nothing
-                far = ends[stage - 3][tensor] if stage >= 3 else nothing
-                costs.append(view.cost(tensor, stage, structure.still[tensor], (near, far)))
-            over = np.where(self._room(view, stage, structure), 0.0, np.inf)
-            least = np.minimum(least, sum((c.energy for c in costs), over))
-            held = np.minimum(held, sum((c.wait for c in costs), over))
-            for name in {name for cost in costs for name in cost.ports}:
-                busy = sum((c.ports[name] for c in costs if name in c.ports), over)
-                ports[name] = np.minimum(ports.get(name, np.inf), busy)
+            key = (stage, number, *(tuple(end.items()) for end in ends[max(stage - 3, 0):stage - 1]))
+            if key not in view.sums:
+                view.sums[key] = self._sums(view, stage, structure, ends)
+            energy, wait, busy = view.sums[key]
+            over = np.where(self._room(view, stage, number), 0.0, np.inf)
+            least = np.minimum(least, energy + over)
+            held = np.minimum(held, wait + over)
+            for name, time in busy.items():
+                ports[name] = np.minimum(ports.get(name, np.inf), time + over)
         return least, ports, held
+
+    def _sums(
+        self, view: View, stage: int, structure: Structure, ends: Sequence[Mapping[str, frozenset[LoopClass]]]
+    ) -> tuple[Any, Any, dict[str, Any]]:
+        """Energy, waiting and port cycles of all tensors of a stage under one structure."""
+        nothing: frozenset[LoopClass] = frozenset()
+        energy: Any = 0.0
+        wait: Any = 0.0
+        busy: dict[str, Any] = {}
+        for tensor in self._tensors(stage):
+            near = ends[stage - 2][tensor] if stage >= 2 else nothing
+            far = ends[stage - 3][tensor] if stage >= 3 else nothing
+            cost = view.cost(tensor, stage, structure.still[tensor], (near, far))
+            energy, wait = energy + cost.energy, wait + cost.wait
+            for name, time in cost.ports.items():
+                busy[name] = busy.get(name, 0.0) + time
+        return energy, wait, busy
 
     def _extra_energy(self) -> float:
         return self.task.extra_bytes * float(self.task.accelerator.levels[0].read_energy)
 
-    def _room(self, view: View, stage: int, structure: Structure) -> Mask:
-        """Rows whose tiles have room in a stage, outputs at their narrowest."""
+    def _room(self, view: View, stage: int, number: int) -> Mask:
+        """Rows whose tiles have room in a stage under one structure, outputs at their narrowest."""
         good = np.ones(view.size, dtype=bool)
         for level in self._limited(stage):
-            used: Any = 0.0
-            for tensor in self._held(stage, level):
-                elements = view.usage(tensor, stage, structure.still[tensor])
-                used = used + elements * self.task.least_bits[tensor] / 8
-            good = good & (used <= level.room)
+            key = ("bytes", stage, number, level.name)
+            if key not in view.cache:
+                still = self.config.structures[stage - 1][number].still
+                view.cache[key] = np.asarray(sum(
+                    view.usage(tensor, stage, still[tensor]) * self.task.least_bits[tensor] / 8
+                    for tensor in self._held(stage, level)
+                ))
+            good = good & (view.cache[key] <= self.room[level.name])
         return good
 
     def _limited(self, stage: int) -> list[Level]:
-        return [level for level in self.config.stages[stage].levels if not np.isinf(level.room)]
+        return [level for level in self.config.stages[stage].levels if not np.isinf(self.room[level.name])]
 
     def _held(self, stage: int, level: Level) -> list[str]:
         return [tensor for tensor, holder in self.config.holders[stage].items() if holder is level]
@@ -233,9 +259,10 @@ class Arena:
         """Price rows in the order of their bounds until none can beat the best by more than slack."""
         total = len(self.rows)
         bound = np.empty(total)
+        self.top = (float("inf"), -1)
         for start in range(0, total, _CHUNK):
             picked = np.arange(start, min(start + _CHUNK, total))
-            bound[picked] = self.bounds(self.kernel.view(picked), self.edges[picked])
+            bound[picked] = self.bounds(self._view(picked), self.edges[picked])
         for number in range(len(self.plans)):
             self.least[number] = float(np.min(bound[self.origin == number], initial=np.inf))
         order = np.argsort(bound, kind="stable")
@@ -248,8 +275,19 @@ class Arena:
             position += len(batch)
             step *= 2
 
+    def _view(self, picked: Ints) -> View:
+        """View of a run of rows, the one of last time if it was kept."""
+        if self.kept is None:
+            return self.kernel.view(picked)
+        start = int(picked[0]) if len(picked) else 0
+        if start not in self.kept:
+            self.kept[start] = self.kernel.view(picked)
+        return self.kept[start]
+
     def _price(self, picked: Ints, best: Best) -> None:
-        values = self.grid(self.kernel.view(picked), self.edges[picked])
+        values, used = self._grid(picked)
+        for name, amount in used.items():
+            values = np.where(amount <= self.room[name], values, np.inf)
         at = int(np.argmin(values))
         row, *choice = np.unravel_index(at, values.shape)
         value = float(values.flat[at])
@@ -258,8 +296,25 @@ class Arena:
         if value < best.value:
             best.value, best.nest = value, self.nest(int(picked[row]), [int(c) for c in choice])
 
-    def grid(self, view: View, edges: Floats) -> Floats:
-        """Objective of every row and combination of structures, shape (rows, structures of each block)."""
+    def _grid(self, picked: Ints) -> tuple[Floats, dict[str, Floats]]:
+        """Objective and bytes used, from last time where they were kept."""
+        if self.kept is None:
+            return self.grid(self.kernel.view(picked), self.edges[picked])
+        new = np.array([row for row in picked if int(row) not in self.priced], dtype=np.intp)
+        if len(new):
+            values, used = self.grid(self.kernel.view(new), self.edges[new])
+            for at, row in enumerate(new):
+                self.priced[int(row)] = values[at], {name: amount[at] for name, amount in used.items()}
+        rows = [self.priced[int(row)] for row in picked]
+        return np.stack([row[0] for row in rows]), {
+            name: np.stack([row[1][name] for row in rows]) for name in rows[0][1]
+        }
+
+    def grid(self, view: View, edges: Floats) -> tuple[Floats, dict[str, Floats]]:
+        """Objective of every row and combination of structures, shape (rows, structures of each block).
+
+        Also level -> bytes used by the tiles, of levels that are limited.
+        """
         task = self.task
         shape = (view.size, *self.shape)
         energy = np.full(shape, float(task.problem.macs) * float(task.accelerator.mac_energy))
@@ -284,10 +339,10 @@ class Arena:
             extra = task.extra_bytes / first.bandwidth if name in (first.name, f"{first.name}.read") else 0.0
             cycles = np.maximum(cycles, busy + extra)
         values = score(task.objective, energy, cycles + wait, task.accelerator)
-        return np.where(self._all_room(view, partial, shape), values, np.inf)
+        return values, self._bytes(view, partial, shape)
 
-    def _all_room(self, view: View, partial: Mapping[int, Floats], shape: tuple[int, ...]) -> Mask:
-        good = np.ones(shape, dtype=bool)
+    def _bytes(self, view: View, partial: Mapping[int, Floats], shape: tuple[int, ...]) -> dict[str, Floats]:
+        filled: dict[str, Floats] = {}
         for stage in range(1, self.config.blocks):
             for level in self._limited(stage):
                 used = np.zeros(shape)
@@ -299,8 +354,8 @@ class Arena:
                     role = self.task.problem.operand(tensor).role
                     unfinished = partial[stage] > 0 if role == "output" else False
                     used = used + elements * self.task.width.of(role, unfinished) / 8
-                good &= used <= level.room
-        return good
+                filled[level.name] = used
+        return filled
 
     # --- the loop nest ------------------------------------------------------------------------------
 

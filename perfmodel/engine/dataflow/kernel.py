@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,6 +121,7 @@ class View:
         self.cache: dict[tuple[object, ...], Floats] = {}
         self.masks: dict[tuple[object, ...], Mask] = {}
         self.costs: dict[tuple[object, ...], Cost] = {}
+        self.sums: dict[tuple[object, ...], tuple[Any, Any, dict[str, Any]]] = {}
 
     def _gather(self, key: tuple[object, ...], loop: str, table: Floats) -> Floats:
         if key not in self.cache:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -11,13 +11,13 @@ import numpy as np
 
 from perfmodel.algebra import Value
 from perfmodel.engine.dataflow.accelerator import Accelerator, Axis, Level, Widths, widths
+from perfmodel.engine.dataflow.arena import Task
 from perfmodel.engine.dataflow.bound import least_traffic
 from perfmodel.engine.dataflow.conventions import DEFAULT, Conventions
 from perfmodel.engine.dataflow.mapping import LoopNest, check_mapping, read_mapping
-from perfmodel.engine.dataflow.plans import score
 from perfmodel.engine.dataflow.pricing import Price, price, require_room
 from perfmodel.engine.dataflow.problem import Problem, problem
-from perfmodel.engine.dataflow.search import OBJECTIVES, Found, search
+from perfmodel.engine.dataflow.search import OBJECTIVES, Found, Shared, search
 from perfmodel.errors import ArgumentError, InfeasibleError
 from perfmodel.formats import Precision
 from perfmodel.ops.core import Op
@@ -179,42 +179,52 @@ def map_designs(
 ) -> MappingSweep:
     """Best mapping on each design of an accelerator whose parameters are arrays (they broadcast).
 
-    The best mapping of a design is priced on the next one with the same array and bounds its search.
+    At effort 0 designs that differ in capacities alone share one table of tile sizes, priced once.
     """
     stated, width = problem(op), widths(precision)
     _plain(stated)
     shape, designs = spread_designs(accelerator)
     figures = np.full((4, len(designs)), np.nan)
-    nests: list[LoopNest | None] = []
-    last: dict[tuple[float, ...], LoopNest] = {}
+    nests: list[LoopNest | None] = [None] * len(designs)
+    groups: dict[str, list[int]] = {}
     for number, design in enumerate(designs):
-        array = tuple(float(axis.size) for axis in design.axes)
-        start = _priced(stated, design, last.get(array), objective, width, conventions)
-        try:
-            found = search(stated, design, objective, width, conventions, effort, *start)
-        except InfeasibleError:
-            nests.append(None)
-            continue
-        last[array] = found.nest
-        nests.append(found.nest)
-        paid = price(stated, design, found.nest, width, conventions)
-        latency_ = paid.cycles / design.clock
-        figures[:, number] = [float(v) for v in (paid.cycles, latency_, paid.total_energy, paid.utilisation)]
+        groups.setdefault(repr(_with_capacity(design, lambda level: 1.0)), []).append(number)
+    for numbers in groups.values():
+        found = _best_of_group(stated, [designs[i] for i in numbers], objective, width, conventions, effort)
+        for number, nest in zip(numbers, found, strict=True):
+            nests[number] = nest
+            if nest is not None:
+                design = designs[number]
+                paid = price(stated, design, LoopNest(nest.nodes), width, conventions)
+                time = paid.cycles / design.clock
+                values = (paid.cycles, time, paid.total_energy, paid.utilisation)
+                figures[:, number] = [float(value) for value in values]
     cycles, latency, energy, utilisation = (row.reshape(shape) for row in figures)
     return MappingSweep(shape, cycles, latency, energy, utilisation, tuple(nests))
 
 
-def _priced(
-    stated: Problem, design: Accelerator, nest: LoopNest | None, objective: str, width: Widths,
-    conventions: Conventions,
-) -> tuple[LoopNest | None, float]:
-    """A known mapping and its objective on another design, or nothing where it does not fit."""
-    if nest is None:
-        return None, float("inf")
-    paid = price(stated, design, LoopNest(nest.nodes), width, conventions)
-    if not np.all(paid.feasible):
-        return None, float("inf")
-    return nest, float(score(objective, paid.total_energy, paid.cycles, replace(design, static_power=0.0)))
+def _with_capacity(design: Accelerator, capacity: Callable[[Level], Value]) -> Accelerator:
+    outer, *inner = design.levels
+    return replace(design, levels=(outer, *(replace(level, capacity=capacity(level)) for level in inner)))
+
+
+def _best_of_group(
+    stated: Problem, designs: list[Accelerator], objective: str, width: Widths, conventions: Conventions,
+    effort: int,
+) -> list[LoopNest | None]:
+    """Best mappings of designs that differ in capacities alone: tile sizes are priced once for all."""
+    if len(designs) == 1 or effort:
+        found: list[LoopNest | None] = []
+        for design in designs:
+            try:
+                found.append(search(stated, design, objective, width, conventions, effort).nest)
+            except InfeasibleError:
+                found.append(None)
+        return found
+    by_size = sorted(designs, key=lambda design: sum(float(level.room) for level in design.levels[1:]))
+    chosen = {id(d): d for d in (by_size[0], by_size[len(by_size) // 3], by_size[2 * len(by_size) // 3])}
+    tasks = [Task(stated, design, objective, width, conventions) for design in chosen.values()]
+    return Shared(tasks).best(designs)
 
 
 def spread_designs(accelerator: Accelerator) -> tuple[tuple[int, ...], list[Accelerator]]:

@@ -36,6 +36,7 @@ class Plan:
 
     lanes      loop -> spatial factor in front of each block, outermost first
     positions  axis -> positions in use
+    narrow     leaves positions idle that the loop could use
     """
 
     config: Config
@@ -43,14 +44,19 @@ class Plan:
     lanes: Mapping[str, tuple[int, ...]]
     positions: Mapping[str, int]
     bound: float
+    narrow: bool
 
 
 def score(
     objective: str, energy: Floats | float, cycles: Floats | float, accelerator: Accelerator
 ) -> Floats:
     """Objective (``latency``, ``energy``, ``edp``) from dynamic energy [J] and cycles."""
-    total = energy + accelerator.static_power / accelerator.clock * cycles
-    return np.asarray({"latency": cycles, "energy": total, "edp": total * cycles}[objective], float)
+    if objective == "latency":
+        return np.asarray(cycles, float)
+    total = energy
+    if np.any(accelerator.static_power):
+        total = energy + accelerator.static_power / accelerator.clock * cycles
+    return np.asarray(total if objective == "energy" else total * cycles, float)
 
 
 def plans(
@@ -59,7 +65,11 @@ def plans(
     """Plans, least bound first, and whether they hold every unrolling."""
     staged = stages(accelerator)
     made = []
-    spread, every = unrollings(problem, accelerator, fast=objective == "latency")
+    wide, every = unrollings(problem, accelerator)
+    spread = wide
+    if not every and objective != "latency":
+        spread = unrollings(problem, accelerator, fast=False)[0]
+    usual = {str(unrolling) for unrolling in wide}
     for holders in _holders(problem, staged):
         config = Config(staged, holders, _block_structures(problem, holders, conventions))
         for unrolling in spread:
@@ -69,7 +79,7 @@ def plans(
             }
             positions = {name: int(np.prod(list(f.values()) or [1])) for name, f in unrolling.items()}
             bound = _bound(problem, accelerator, objective, width, conventions, config, lanes)
-            made.append(Plan(config, unrolling, lanes, positions, bound))
+            made.append(Plan(config, unrolling, lanes, positions, bound, str(unrolling) not in usual))
     made.sort(key=lambda plan: plan.bound)
     return made[:_MOST], every and len(made) <= _MOST
 

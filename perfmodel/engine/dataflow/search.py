@@ -11,7 +11,7 @@ mapping.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +42,7 @@ class _Level:
 
 
 _LEVELS = (
-    _Level(512, 1 << 30, 1e-3, 0), _Level(16384, 3, 1e-3, 2), _Level(1 << 17, 2, 1e-4, 2),
+    _Level(256, 1 << 30, 1e-3, 0), _Level(16384, 3, 1e-3, 2), _Level(1 << 17, 2, 1e-4, 2),
     _Level(1 << 20, 8, 0.0, 2), _Level(1 << 22, 64, 0.0, 2), _Level(1 << 24, 1 << 30, 0.0, 1),
 )
 
@@ -84,7 +84,9 @@ def search(
     made, every = plans(problem, accelerator, objective, width, conventions)
     run = _Run(task, made, Best(start_value, start))
     for level in range(effort + 1):
-        run.level(_LEVELS[level])
+        if level == 1:
+            run.level(_LEVELS[0], narrow=True)
+        run.level(_LEVELS[level], narrow=level > 0)
     if run.best.nest is None:
         raise InfeasibleError(_why(task))
     done = every and all(run.complete[i] or made[i].bound >= run.best.value for i in range(len(made)))
@@ -102,9 +104,12 @@ class _Run:
         self.chains: dict[str, Floats] = {}
         self.rows, self.mappings = 0, 0.0
 
-    def level(self, level: _Level) -> None:
+    def level(self, level: _Level, narrow: bool) -> None:
         """Search the most promising plans, a few first so that their result rules out others."""
-        ranked = sorted(range(len(self.plans)), key=lambda i: (self.least[i], self.plans[i].bound))
+        numbers = [i for i in range(len(self.plans)) if narrow or not self.plans[i].narrow]
+        if level is _LEVELS[0] and narrow:
+            numbers = [i for i in numbers if self.plans[i].narrow]
+        ranked = sorted(numbers, key=lambda i: (self.least[i], self.plans[i].bound))
         order = ranked[:level.plans]
         if level.plans < len(self.plans) and self.winner >= 0 and self.winner not in order:
             order[-1] = self.winner
@@ -179,6 +184,36 @@ def _one_row(factors: Mapping[str, Floats], plan: Plan, problem: Problem) -> Row
         for loop, row in factors.items()
     }
     return Rows(chains, {loop: np.zeros(1, dtype=np.intp) for loop in chains}, False)
+
+
+class Shared:
+    """Searches of one problem on accelerators that differ in capacities alone.
+
+    tasks  the problem on a few of them, from small to large; their tile sizes serve all
+    """
+
+    #: Rows per plan and task.
+    ROWS = 512
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        first = tasks[0]
+        made, _ = plans(first.problem, first.accelerator, first.objective, first.width, first.conventions)
+        wide = sorted([plan for plan in made if not plan.narrow][:8], key=lambda p: id(p.config))
+        self.arenas = [
+            Arena(task, list(same), self.ROWS, keep=True)
+            for task in tasks for _, same in itertools.groupby(wide, key=lambda p: id(p.config))
+        ]
+
+    def best(self, accelerators: Sequence[Accelerator]) -> list[LoopNest | None]:
+        """Best mapping on each accelerator, None where nothing fits."""
+        found = []
+        for accelerator in accelerators:
+            best = Best()
+            for arena in self.arenas:
+                arena.room = {level.name: float(level.room) for level in accelerator.levels}
+                arena.improve(best, 1e-3)
+            found.append(best.nest)
+        return found
 
 
 def _why(task: Task) -> str:
