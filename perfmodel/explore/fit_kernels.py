@@ -168,8 +168,8 @@ def fit_class(tables: Mapping[str, Rows], names: Iterable[str] = CLASS, check: b
     found: dict[str, Any] = {}
     for family in FAMILIES:
         cases = [case for name in names for case in _class_cases(family, tables, name)]
-        for kind in sorted({_anonymous(group) for _, _, _, group in cases}):
-            some = _without_callers([case for case in cases if _anonymous(case[3]) == kind])
+        for kind in sorted({_anonymous(family, group) for _, _, _, group in cases}):
+            some = _without_callers([case for case in cases if _anonymous(family, case[3]) == kind])
             most = family.most // len(some)
             thin = [(name, _thin(rows, most), gpu, group) for name, rows, gpu, group in some]
             found.setdefault(family.name, {})[kind] = _class_entry(family, thin, check)
@@ -194,8 +194,8 @@ def _without_callers(cases: list[Case]) -> list[Case]:
     return [case for case in cases if float(case[1]["latency_us"].min()) <= 4.0 * best[case[0]]]
 
 
-def _anonymous(group: str) -> str:
-    return "/".join(["any", "any", *group.split("/")[2:]])
+def _anonymous(family: Family, group: str) -> str:
+    return "/".join([*["any"] * family.origin, *group.split("/")[family.origin :]])
 
 
 def _class_entry(family: Family, cases: list[Case], check: bool) -> dict[str, Any]:

@@ -52,6 +52,7 @@ class Family:
     bound: Callable[[Rows, GpuFacts, str], Any]
     shapes: Callable[[Rows], Any]  #: label of the shape family that a cross-validation leaves out
     most: int = 1200  #: rows used in one fit
+    origin: int = 2  #: leading parts of a group name that say whose kernel it is, not which
 
 
 def read_table(path: str | Path) -> dict[str, Any]:

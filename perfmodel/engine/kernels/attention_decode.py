@@ -45,7 +45,7 @@ class DecodeCorrections:
     dram: Value = correction(0.4, 1.2)  # DRAM rate over 0.9 of nominal
     step: Value = correction(0.05, 10.0)  # latency of a step over 500 clocks at head size 128
     compute: Value = correction(0.05, 2.0)  # matrix rate over half of the bf16 peak
-    combine: Value = correction(0.05, 10.0)  # joining of the splits over 1.5 us
+    combine: Value = correction(0.05, 1e6)  # joining of the splits over 1.5 us; huge: no splits
     overlap: Value = correction(0.3, 5.0)  # p of the soft maximum over 3
     tail: Value = correction(0.02, 1.0, 0.5)  # 1: whole waves
     resident: Value = correction(0.05, 4.0)  # cache that stays in L2 over half of it
