@@ -10,6 +10,7 @@ What the tables do not say is filled in by rules that hold for every row, never 
   is taken.
 * Engine builds that ran multi-token prediction are not marked.  `SPECULATIVE` names builds whose step time is
   0.4-0.6 of that of the builds before them on the same model, device and concurrency.
+* Where a disaggregated point does not say how many workers there were, the median of those that say is taken.
 * Static batches of TensorRT-LLM repeat one prompt: with mixture models they run faster than the weights of
   all experts could be read, so the copies of a prompt pick the same experts.
 """
@@ -53,6 +54,9 @@ DTYPES = {
 #: (engine, build, first date) that ran multi-token prediction
 SPECULATIVE = (("trtllm", "1.2.0rc6.post3", ""), ("trtllm", "1.1.0rc2.post2", "2026-01-10"))
 DRAFTED = 3.0
+#: disaggregated points of models with a drafting head come in two bands a factor of about two apart, of which
+#: only those of the slow band say how many workers there were
+UNKNOWN_SPECULATION = 0.5
 TYPICAL_DECODE_WORKERS = 4.0
 TYPICAL_PREFILL_WORKERS = 2.0
 DRAFTED_WITH_DATA_PARALLEL = 1.0
@@ -70,12 +74,14 @@ RUNTIMES = {
 class Points:
     """Measured points of one kind as arrays of equal length.
 
-    kind      ``serving`` (aggregated), ``disaggregated`` or ``batch``
-    rows      the table rows
-    runtimes  name of the profile of each row
-    load      requests in flight, or the batch
-    cost      step cost of the instance, or of a decode worker; prefill: of a prefill worker
-    moe       rows of mixture models
+    kind         ``serving`` (aggregated), ``disaggregated`` or ``batch``
+    rows         the table rows
+    runtimes     name of the profile of each row
+    load         requests in flight, or the batch
+    cost         step cost of the instance, or of a decode worker; prefill: of a prefill worker
+    speculative  chance that the engine drafted tokens
+    moe          rows of mixture models
+    workers      prefill and decode workers of each row
     """
 
     kind: str
@@ -194,7 +200,7 @@ def _serving_points(
 
     def cost(layout: Layout) -> StepCost:
         counts = step_counts(workload, context=middle, prompt=input, tp=layout.tp)
-        width = np.where(marked, np.where(layout.dp > 1, DRAFTED_WITH_DATA_PARALLEL, DRAFTED) + 1.0, 1.0)
+        width = np.where(marked > 0, np.where(layout.dp > 1, DRAFTED_WITH_DATA_PARALLEL, DRAFTED) + 1.0, 1.0)
         profile = _profile(backend)
         return StepCost(counts, hardware, layout, numbers, profile, fix, input, middle, width)
 
@@ -251,11 +257,14 @@ def _dtype(name: str) -> tuple[str, bool]:
     return DTYPES[name]
 
 
-def _speculative(row: Row) -> bool:
+def _speculative(row: Row) -> float:
+    """Chance that the engine drafted tokens."""
     engine, build, date = (row.get(n) or "" for n in ("backend", "backend_version", "measured_date"))
     if "deepseek" not in (row.get("model_path") or "").lower():
-        return False
-    return any(engine == e and build == b and date >= since for e, b, since in SPECULATIVE)
+        return 0.0
+    if row.get("mode") == "disagg":
+        return 0.0 if _number(row, "decode_workers") >= 1.0 else UNKNOWN_SPECULATION
+    return float(any(engine == e and build == b and date >= since for e, b, since in SPECULATIVE))
 
 
 def _batch_points(
@@ -281,7 +290,7 @@ def _batch_points(
     middle = input + 0.5 * output
     cost = StepCost(counts, hardware, layout, numbers, _profile(engine), fix, input, middle, 1.0, alike)
     names = np.full(len(rows), RUNTIMES[engine])
-    flat = np.zeros(len(rows), dtype=bool)
+    flat = np.zeros(len(rows))
     return Points(
         "batch", rows, names, load, input, output, _full(cost, len(rows)), None, flat,
         np.full(len(rows), moe), np.ones((len(rows), 2)),

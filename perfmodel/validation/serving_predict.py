@@ -35,8 +35,14 @@ def predict(
     cost = equipped(points.cost, points.runtimes, profiles, fix)
     if points.kind == "batch":
         return {"latency": batch_latency(points, cost)}
-    result = serving_state(points, cost, profiles, fix, accepted)
-    return {"ttft": np.asarray(result.ttft), "tpot": np.asarray(result.tpot)}
+    plain = serving_state(points, replace(cost, width=np.ones(len(points))), profiles, fix, 1.0)
+    chance = points.speculative
+    found = {"ttft": np.asarray(plain.ttft), "tpot": np.asarray(plain.tpot)}
+    if np.any(chance > 0.0):
+        fast = serving_state(points, cost, profiles, fix, accepted)
+        # the mean of the logarithm where it is not known whether tokens were drafted
+        found = {k: value ** (1.0 - chance) * getattr(fast, k) ** chance for k, value in found.items()}
+    return found
 
 
 def serving_state(
@@ -45,8 +51,7 @@ def serving_state(
     """Closed-loop steady state of each point."""
     run = cost.runtime
     first = FirstToken(run.first_token, run.first_steps, run.burst)
-    taken = np.where(points.speculative, accepted, 1.0)
-    common = {"chunk": run.chunk, "first": first, "accepted": taken, "drafted": cost.width - 1.0}
+    common = {"chunk": run.chunk, "first": first, "accepted": accepted, "drafted": cost.width - 1.0}
     # on average a request has generated half of its answer
     slots = cost.slots(points.input + 0.5 * points.output)
     if points.prefill is None:
