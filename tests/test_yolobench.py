@@ -43,6 +43,7 @@ def test_every_variant_of_the_shared_table(shared):
     names = sorted({row["variant"] for row in rows})
     assert len(names) == 88
     sizes = np.array(sorted({float(row["resolution_px"]) for row in rows}))
+    assert len(sizes) == 11
     for name in names:
         flops = yolobench(name, sizes).flops()
         assert np.all(np.diff(flops) > 0)
