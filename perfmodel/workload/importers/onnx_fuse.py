@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from perfmodel.ops.attention import attention
 from perfmodel.ops.core import Op, Tensor
-from perfmodel.workload.importers.onnx_nodes import POINTWISE, Node
+from perfmodel.workload.importers.onnx_nodes import Node
+from perfmodel.workload.importers.onnx_tables import POINTWISE
 
 #: changes of shape that may stand between the products and the softmax
 _VIEWS = ("Reshape", "Squeeze", "Unsqueeze", "Cast")
