@@ -18,6 +18,7 @@ from perfmodel.errors import ArgumentError, GraphError, PerfmodelError
 from perfmodel.ops.core import Op
 from perfmodel.workload.graph import Graph
 from perfmodel.workload.importers import onnx_fuse, onnx_nodes
+from perfmodel.workload.importers.onnx_tables import FREE
 from perfmodel.workload.nets.builder import FUSIONS
 from perfmodel.workload.step import Step
 from perfmodel.workload.workload import Workload
@@ -204,7 +205,7 @@ class _Reader:
         """Elements of the constant inputs that an earlier node has stored."""
         again = 0
         for name in raw.input:
-            if name not in self.constant or raw.op_type in onnx_nodes.FREE:
+            if name not in self.constant or raw.op_type in FREE:
                 continue
             root, size = self.root.get(name, name), int(np.prod(self.shape(name)))
             if root in self.counted and size > 1:
