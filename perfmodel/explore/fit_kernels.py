@@ -81,6 +81,8 @@ def _starts(limits: Mapping[str, Any], start: Any) -> list[Any]:
     """The documented start, one of little overlap and whole waves, and one where a cache is never split."""
     names, out = list(limits), [start]
     others = [] if "split" in names or "tail" not in names else [{"overlap": 0.45, "tail": 0.95}]
+    if "foreign" in names:
+        others.append({"foreign": 0.7})
     if "combine" in names and limits["combine"][1] > 1e4:
         others.append({"combine": 3e4, "step": 5.0})
     return [*out, *(_changed(start, names, changes) for changes in others)]

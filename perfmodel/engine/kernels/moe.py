@@ -56,6 +56,7 @@ class MoeCorrections:
     hot: Value = correction(0.001, 4.0, 1.5)  # how far the timed rank is above the mean one
     floor: Value = correction(0.001, 20.0, 0.3)  # routing: growth with log2(1 + tokens) over 1 us
     write: Value = correction(0.05, 20.0)  # epilogue rate over 0.8 of the DRAM rate
+    foreign: Value = correction(1e-5, 1.0, 1e-5)  # share of the other ranks' tokens that are computed in vain
 
 
 def expert_loads(tokens: Value, topk: Value, experts: Value, ranks: Value, exponent: Value,
@@ -103,6 +104,8 @@ def moe_time(
     hit = local * touched.mean(axis=-1, keepdims=True)
     assigned = local * loads.mean(axis=-1, keepdims=True)
     tokens, hidden = column(tokens), column(hidden)
+    others = np.maximum(tokens * column(topk) - assigned, 0.0)
+    blocks = blocks + c.foreign * others / ROWS
     inner = column(inner) / column(tensor_ranks)
     up = np.where(np.asarray(gated)[..., None], 2.0, 1.0) * inner
     products = [_product(n, k, blocks, hit, assigned, storage, facts_column(gpu), c)
