@@ -12,7 +12,7 @@ from perfmodel.validation.measured.statistics import as_fractions
 from perfmodel.validation.measured.tables import Table, read
 
 #: modules of this package; each has NAME, ``recognises(header)`` and ``score(table, fidelity)``
-SCORERS = ("help", "yolobench", "hat", "clsbench")
+SCORERS = ("help", "yolobench", "hat", "clsbench", "networks", "gap9", "tmac", "ssm_scope")
 FIDELITIES = ("roofline", "dataflow", "calibrated")
 
 
@@ -44,13 +44,11 @@ def score(path: str | Path, fidelity: str | None = None) -> dict[str, Any]:
 
 
 def _kernels(table: Table, fidelity: str | None) -> dict[str, Any]:
+    from perfmodel.explore.kernel_known import FAMILIES
     from perfmodel.explore.score_kernels import score as score_kernels
 
-    try:
-        return {"data": "kernels", **as_fractions(score_kernels(table.path, fidelity or "calibrated"))}
-    except KeyError as error:  # a table without the columns that tell a kernel family
-        raise ArgumentError("data", str(table.path), _allowed()) from error
-
-
-def _allowed() -> str:
-    return "the columns of " + ", ".join((*known(), "serving points", "batches", "GPU kernel tables"))
+    if not any(family.columns <= table.header for family in FAMILIES):
+        allowed = ", ".join((*known(), "serving points", "batches", *(family.name for family in FAMILIES)))
+        columns = ", ".join(sorted(table.header))
+        raise ArgumentError("data", f"a file with the columns {columns}", "those of one of " + allowed)
+    return {"data": "kernels", **as_fractions(score_kernels(table.path, fidelity or "calibrated"))}

@@ -1,0 +1,95 @@
+"""SSM-Scope: time and peak memory of state-space and attention models on a consumer GPU.
+
+Nothing is fitted: times are those of an eager framework (profile ``pytorch-eager``) with the class
+calibration of GPUs, or of the datasheet; memory is counted.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from perfmodel.validation.measured.statistics import averaged, errors
+from perfmodel.validation.measured.tables import Table
+
+NAME = "ssm_scope"
+LATENCY = {"device", "model", "batch", "isl_tokens", "osl_tokens", "prefill_s", "decode_s", "tpot_ms"}
+MEMORY = {"device", "model_name", "context_tokens", "batch", "weights_MiB", "activations_MiB", "total_MiB"}
+#: model of the tables -> workload
+WORKLOADS = {
+    "qwen25-instruct": "qwen2.5-0.5b",
+    "mamba2": "mamba2-780m",
+    "mamba2-780m": "mamba2-780m",
+    "mamba-1.4b": "mamba-1.4b",
+    "mamba-790m": "mamba-790m",
+    "falcon-h1-0.5b": "falcon-h1-0.5b",
+}
+DEVICES = {"RTX 4090 24GB": "rtx-4090", "Jetson Orin Nano": "jetson-orin-nano"}
+
+
+def recognises(header: frozenset[str]) -> bool:
+    """True for the tables of latency or memory."""
+    return header >= LATENCY or header >= MEMORY
+
+
+def score(table: Table, fidelity: str | None = None) -> dict[str, Any]:
+    """Errors by model: prefill and time per token, or peak memory."""
+    column = "model" if table.header >= LATENCY else "model_name"
+    models, devices = table.texts(column), table.texts("device")
+    known = np.array([m in WORKLOADS and d in DEVICES for m, d in zip(models, devices, strict=True)])
+    part = _latency if table.header >= LATENCY else _memory
+    groups = []
+    for model in np.unique(models[known]):
+        groups += part(table, np.flatnonzero((models == model) & known), str(model), fidelity or "calibrated")
+    metrics = list(dict.fromkeys(g["metric"] for g in groups))
+    summary = {m: averaged(g for g in groups if g["metric"] == m) for m in metrics}
+    return {
+        "fidelity": fidelity or "calibrated",
+        "split": "nothing fitted to these rows",
+        "groups": groups,
+        "summary": summary,
+        "skipped": {"model or device without a description": int(np.sum(~known))},
+    }
+
+
+def _latency(table: Table, rows: Any, model: str, fidelity: str) -> list[dict[str, Any]]:
+    from perfmodel.scenario.inference import inference
+
+    prefill, decode = [], []
+    for i in rows:
+        answer = inference(
+            WORKLOADS[model],
+            DEVICES[table.texts("device")[i]],
+            batch=table.numbers("batch")[i],
+            input=table.numbers("isl_tokens")[i],
+            output=table.numbers("osl_tokens")[i],
+            precision="bf16",
+            fidelity=fidelity,
+            runtime="pytorch-eager",
+        )
+        prefill.append(float(answer.ttft))
+        decode.append(float(answer.tpot))
+    real = table.numbers("prefill_s")[rows], table.numbers("tpot_ms")[rows] * 1e-3
+    return [
+        {"metric": name, "model": model, **errors(guess, measured)}
+        for name, guess, measured in zip(("prefill", "tpot"), (prefill, decode), real, strict=True)
+    ]
+
+
+def _memory(table: Table, rows: Any, model: str, fidelity: str) -> list[dict[str, Any]]:
+    from perfmodel.scenario.forward import forward
+
+    guess = [
+        float(
+            forward(
+                WORKLOADS[model],
+                DEVICES[table.texts("device")[i]],
+                batch=table.numbers("batch")[i],
+                query=table.numbers("context_tokens")[i],
+                precision="bf16",
+            ).memory
+        )
+        for i in rows
+    ]
+    return [{"metric": "memory", "model": model, **errors(guess, table.numbers("total_MiB")[rows] * 2**20)}]
