@@ -238,3 +238,13 @@ def test_map(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["map", "resnet-50", "--op", "nothing", "--on", str(file)]) == 2
     assert main(["map", "matmul", "m=64,32", "n=64", "k=64", "--on", str(file)]) == 2
     assert main(["map", "matmul", "m=64", "n=64", "k=64", "--on", "h100-sxm5"]) == 2
+
+
+def test_progress_shows_after_a_second() -> None:
+    with common.Progress("work") as progress:
+        progress.wanted = True
+        progress(0.1)
+        assert progress.bar is None
+        progress.start -= 2.0
+        progress(0.5)
+        assert progress.bar is not None and progress.bar.tasks[0].completed == 0.5

@@ -158,3 +158,11 @@ def test_training_and_serving_can_be_swept_and_have_slopes() -> None:
     assert grid.step_time[0] == pytest.approx(step.step_time) and grid.step_time[1] > grid.step_time[0]
     served = pm.sweep("serving", "llama-3.1-8b", ["h100-sxm5", "h200-sxm"], fidelity="roofline", concurrency=[1, 8])
     assert served.tpot.shape == (2, 2) and np.all(served.tpot[1] < served.tpot[0])
+
+
+@pytest.mark.parametrize("fidelity", ["dataflow", "calibrated"])
+def test_slopes_of_every_number_at_every_fidelity(fidelity: str) -> None:
+    one = pm.inference("llama-3.1-8b", "h100-sxm5:8", batch=8, input=256, output=16, tp=4, fidelity=fidelity)
+    slopes = {row["field"]: row["sensitivity"] for row in pm.sensitivity(one, "tpot")}
+    assert all(np.isfinite(list(slopes.values()))) and slopes["device.memory.hbm.bandwidth"] < -0.1
+    assert "What would help tpot" in one.explain()

@@ -85,6 +85,14 @@ def set_title(axes: Any, text: str) -> None:
     axes.set_title("\n".join(textwrap.wrap(text, wide)), loc="left", fontsize=10)
 
 
+def set_heading(figure: Any, text: str) -> None:
+    """Heading over all axes of a figure, wrapped to its width."""
+    import textwrap
+
+    wide = int(figure.get_size_inches()[0] * 12.5)
+    figure.suptitle("\n".join(textwrap.wrap(text, wide)), fontsize=10, x=0.01, ha="left")
+
+
 def log_ticks(axis: Any, unit: str) -> None:
     """Ticks with SI prefixes on a logarithmic axis."""
     from matplotlib.ticker import FuncFormatter, NullFormatter

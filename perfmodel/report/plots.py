@@ -69,7 +69,7 @@ def breakdown(result: Result, at: Mapping[str, Any]) -> Any:
     figure.legend(
         handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=9, title="bound by"
     )
-    figure.suptitle(title(result), fontsize=10, x=0.01, ha="left")
+    canvas.set_heading(figure, title(result))
     return figure
 
 

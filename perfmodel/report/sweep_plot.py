@@ -120,15 +120,9 @@ def axis_unit(name: str) -> str:
     }
     if ".peak." in name:
         return "FLOP/s"
-    counted = {
-        "batch": "sequences",
-        "input": "tokens",
-        "output": "tokens",
-        "query": "tokens",
-        "context": "tokens",
-        "tp": "devices",
-        "pp": "devices",
-    }
+    counted = dict.fromkeys(("tp", "pp", "dp", "ep"), "devices")
+    counted |= dict.fromkeys(("input", "output", "query", "context", "sequence"), "tokens")
+    counted |= {"batch": "sequences", "micro_batch": "sequences", "concurrency": "requests"}
     return known.get(field, counted.get(name, ""))
 
 
@@ -163,7 +157,7 @@ def _line_name(result: Result, lines: str, number: int) -> str:
 
 
 def _physical(unit: str) -> str:
-    return unit if unit not in ("sequences", "tokens", "devices") else ""
+    return unit if unit not in ("sequences", "tokens", "devices", "requests") else ""
 
 
 def _scales(axes: Any, places: Any, values: Any, log: bool | None, x: str) -> None:

@@ -50,8 +50,8 @@ def gpu_facts(target: Device | System) -> GpuFacts:
     """Facts of a device or of a system of them, from its specification."""
     device = target.device if isinstance(target, System) else target
     matrix = device.compute["matrix"]
-    clock = matrix.clock or device.clock or 1.5e9
-    processors = matrix.count or 100.0
+    clock = next((value for value in (matrix.clock, device.clock) if value is not None), 1.5e9)
+    processors = 100.0 if matrix.count is None else matrix.count
     cache = device.memory.get("l2")
     streamed = L2_BYTES_PER_CLOCK * L2_SHARE * clock * processors
     links = {**device.links, **(target.links if isinstance(target, System) else {})}
