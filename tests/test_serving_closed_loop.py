@@ -215,6 +215,8 @@ def test_serving_sweeps_and_refuses():
     r = pm.serving("llama-3.1-70b", node, concurrency=[1, 16], tp=[1, 4], output=1024)
     assert r.tpot.shape == (2, 2)
     assert np.all(np.isnan(r.tpot[:, 0])) and np.all(r.tpot[:, 1] > 0)
+    assert np.all(r.low.tpot[:, 1] < r.tpot[:, 1]) and np.all(r.high.tpot[:, 1] > r.tpot[:, 1])
+    assert np.all(r.high.throughput[:, 1] < r.throughput[:, 1])
     with pytest.raises(InfeasibleError, match="GiB"):
         pm.serving("llama-3.1-70b", node, concurrency=1)
     with pytest.raises(ArgumentError):

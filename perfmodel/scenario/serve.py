@@ -24,6 +24,7 @@ from perfmodel.scenario.runtime import runtime as runtime_of
 from perfmodel.scenario.serving import ClosedLoop, FirstToken, closed_loop, disaggregated
 from perfmodel.scenario.serving_cost import Hardware, Layout, Numbers, StepCost
 from perfmodel.scenario.serving_counts import step_counts
+from perfmodel.scenario.serving_interval import with_interval
 from perfmodel.scenario.serving_power import board_power, utilisation
 from perfmodel.scenario.solve import TOO_LARGE, Scenario
 from perfmodel.workload.workload import Workload
@@ -104,7 +105,8 @@ def serving(
         "runtime": runtime,
         "corrected": chosen == "calibrated",
     }
-    return SERVING.solve(inputs, fixed, chosen, progress=progress)
+    result = SERVING.solve(inputs, fixed, chosen, progress=progress)
+    return with_interval(result) if chosen == "calibrated" else result
 
 
 class Served:
