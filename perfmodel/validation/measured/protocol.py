@@ -134,10 +134,17 @@ def _linear(
 def _positive(
     task: Task, x: Any, times: Any, others: Sequence[Mapping[str, Any]], families: Sequence[str], samples: int
 ) -> tuple[Sequence[int], Any]:
-    centre = np.mean([d["constants"] for d in others], axis=0)
+    kept = [
+        [d["constants"] for d, f in zip(others, families, strict=True) if f == name]
+        for name in dict.fromkeys(families)
+    ]
+    known = np.array([np.mean(rows, axis=0) for rows in kept])
+    centre = np.mean(known, axis=0)
+    # constants in which known devices differ are open for a new one as well
+    stray = np.sqrt(task.stray**2 + np.var(known, axis=0))
     noise = float(np.median([d["noise"] for d in others]))
-    picked = positive.choose_rates(x, samples, centre, noise, criterion=task.criterion, stray=task.stray)
-    return picked, positive.fit_rates(x[picked], times[picked], centre, noise, stray=task.stray)
+    picked = positive.choose_rates(x, samples, centre, noise, criterion=task.criterion, stray=stray)
+    return picked, positive.fit_rates(x[picked], times[picked], centre, noise, stray=stray)
 
 
 def _same_features(task: Task, shipped: Mapping[str, Any]) -> None:

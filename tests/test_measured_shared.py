@@ -1,0 +1,122 @@
+"""Scores on the shared data sets: recognised by their columns, out of sample, within the errors they had.
+
+Thresholds are the errors reached, rounded up; they may be tightened, not loosened.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import perfmodel as pm
+from perfmodel.errors import ArgumentError
+from perfmodel.validation.measured import known, score
+from perfmodel.validation.measured.statistics import as_fractions, averaged, errors
+from perfmodel.validation.measured.tables import read
+
+SHARED = Path(os.environ.get("PERFMODEL_SHARED", Path(__file__).resolve().parents[2] / "shared")) / "data"
+shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the data sets are not here")
+
+
+def test_statistics_of_a_table_by_hand():
+    found = errors([1.1, 2.0, 3.0, 4.0], [1.0, 2.0, 4.0, 4.0], [0.9] * 4, [2.5] * 4)
+    assert found["n"] == 4 and found["mape"] == pytest.approx((0.1 + 0 + 0.25 + 0) / 4)
+    assert found["median"] == pytest.approx(0.05) and found["coverage"] == 0.5
+    assert found["bias"] == pytest.approx((1.1 * 0.75) ** 0.25 - 1)
+    assert found["spearman"] > 0.9
+    assert errors([1.0], [1.0])["spearman"] is None
+    assert averaged([{"n": 1, "mape": 0.1}, {"n": 3, "mape": 0.3}]) == {"n": 4, "mape": 0.2}
+    assert as_fractions({"summary": {"n": 5, "mape": 4.0}, "groups": [{"bias": -2.0}]}) == {
+        "summary": {"n": 5, "mape": 0.04}, "groups": [{"bias": -0.02}]}
+
+
+def test_bad_files_are_refused(tmp_path):
+    with pytest.raises(ArgumentError, match="path of a CSV"):
+        read(tmp_path / "none.csv")
+    for name, content in (("head.csv", "a,b\n"), ("ragged.csv", "a,b\n1\n"), ("x.csv.gz", "plain")):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(ArgumentError, match="data"):
+            read(tmp_path / name)
+    (tmp_path / "other.csv").write_text("colour,shape\nred,round\n")
+    with pytest.raises(ArgumentError, match="those of one of help"):
+        score(tmp_path / "other.csv")
+    with pytest.raises(ArgumentError, match="fidelity"):
+        score(tmp_path / "other.csv", "exact")
+
+
+def test_every_scorer_names_its_columns():
+    for module in known().values():
+        assert module.recognises(frozenset({"nothing"})) is False and module.NAME and module.__doc__
+
+
+@shared
+@pytest.mark.parametrize(("file", "metric", "limit"), [
+    ("yolobench/latency.csv", "", 0.10), ("clsbench/latency.csv", "", 0.15), ("levit/throughput.csv", "", 0.16),
+    ("tmac/decode.csv", "tmac", 0.15), ("ssm_scope/memory.csv", "memory", 0.03),
+])
+def test_shared_tables_are_predicted(file, metric, limit):
+    found = score(SHARED / file)
+    summary = found["summary"][metric] if metric else found["summary"]
+    assert summary["mape"] < limit and summary["n"] >= sum(1 for _ in found["groups"])
+    assert all({"n", "mape", "median", "p90", "bias"} <= set(group) for group in found["groups"])
+
+
+@shared
+def test_shared_intervals_hold_what_they_say():
+    for file in ("yolobench/latency.csv", "clsbench/latency.csv"):
+        assert 0.7 < score(SHARED / file)["summary"]["coverage"] < 0.9
+
+
+@shared
+@pytest.mark.parametrize(("space", "least", "step"), [("nasbench201", 0.97, 5), ("ofa", 0.88, 1)])
+def test_shared_help_ranks(space, least, step, tmp_path):
+    with np.load(SHARED / "help" / f"{space}_latency.npz") as archive:
+        columns = {name: archive[name] for name in archive.files}
+    some = np.arange(0, columns["latency_ms"].shape[1], step)
+    for name in columns:
+        if name == "latency_ms":
+            columns[name] = columns[name][:, some]
+        elif len(columns[name]) > 1000:
+            columns[name] = columns[name][some]
+    np.savez(tmp_path / "some.npz", **columns)
+    assert score(tmp_path / "some.npz")["summary"]["spearman"] > least
+
+
+@shared
+def test_shared_unknown_device_is_scored_from_ten_of_its_rows(tmp_path):
+    with (SHARED / "yolobench" / "latency.csv").open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    file = tmp_path / "new.csv"
+    with file.open("w", newline="") as out:
+        writer = csv.writer(out)
+        writer.writerow(["model_name", "variant", "resolution_px", "new_board_ms"])
+        for row in rows:
+            writer.writerow([row["model_name"], row["variant"], row["resolution_px"],
+                             1.3 * float(row["pi4_ort_ms"]) ** 0.95])
+    group = score(file)["groups"][0]
+    assert group["device"] == "new_board" and group["samples"] == 10 and group["prior"] == 6
+    assert group["n"] == len(rows) - 10 and group["mape"] < 0.08
+
+
+@shared
+def test_shared_hat_total_and_parts(tmp_path):
+    with gzip.open(SHARED / "hat" / "latency.csv.gz", "rt", newline="") as lines:
+        rows = list(csv.reader(lines))
+    file = tmp_path / "hat.csv"
+    with file.open("w", newline="") as out:
+        csv.writer(out).writerows([rows[0], *rows[1::8]])
+    found = score(file)
+    assert set(found["summary"]) == {"total", "encoder", "decoder"}
+    assert found["summary"]["total"]["mape"] < 0.07 and found["summary"]["total"]["spearman"] > 0.95
+
+
+@shared
+def test_shared_validate_gives_the_score():
+    found = pm.validate(data=SHARED / "tmac" / "decode.csv")
+    assert set(found.summary()) == {"tmac", "llamacpp"} and found.to_dict()["groups"]
+    assert "tmac" in repr(found)
