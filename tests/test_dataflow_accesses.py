@@ -355,3 +355,16 @@ def test_other_bad_input_is_refused():
         Level(name="buf", holds=("weights",))
     with pytest.raises(ArgumentError, match="mac_energy"):
         Accelerator(name="x", levels=(Level(name="dram"),), mac_energy=-1.0)
+
+
+@needs_shared
+@pytest.mark.parametrize("name, metric, share", [
+    ("scalesim_cycles", "cycles", 1.0), ("timeloop_accesses", "reads", 1.0), ("timeloop_cases", "cycles", 1.0),
+    ("mapping_cases", "compute_cycles", 1.0), ("mapping_accesses", "write", 0.85),
+])
+def test_shared_files_are_scored(name, metric, share):
+    from perfmodel.validation.measured.dispatch import score
+
+    result = score(SHARED / f"{name}.csv")
+    assert result["data"] == "arrays"
+    assert result["summary"][metric]["exact"] >= share

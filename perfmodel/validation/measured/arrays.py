@@ -1,4 +1,4 @@
-"""Spatial arrays: cycles of a systolic simulator, RTL cycles, and mappings with their accesses of three tools.
+"""Spatial arrays: cycles of a systolic simulator, RTL cycles, mappings and their accesses of three tools.
 
 Files of accesses name cases; their mappings are read from the file of cases in the same folder.
 """
@@ -42,8 +42,10 @@ def _systolic(table: Table) -> dict[str, tuple[Any, Any, Any]]:
 
 def _rtl(table: Table) -> dict[str, tuple[Any, Any, Any]]:
     """Gemmini: cycles of a given tiling."""
-    rows = [(gemmini_rows.predicted_cycles(r), float(r["rtl_cycles"]), r.get("set", "")) for r in _rows(table)]
-    return _columns({"cycles": rows})
+    found = [
+        (gemmini_rows.predicted_cycles(row), float(row["rtl_cycles"]), row.get("set", "")) for row in _rows(table)
+    ]
+    return _columns({"cycles": found})
 
 
 def _priced(row: Row) -> Price:
@@ -115,7 +117,7 @@ _FILES: tuple[tuple[frozenset[str], Callable[[Table], dict[str, tuple[Any, Any, 
     (frozenset({"peer", "arch", "layer", "mapping", "energy_pJ", "compute_cycles"}), _mappings),
     (frozenset({"case", "level", "operand", "read_bits", "write_bits"}), _mapping_accesses),
     (frozenset({"case", "problem", "macs", "cycles", "mapping"}), _timeloop),
-    (frozenset({"case", "level", "dataspace", "utilized_instances", "reads_per_instance"}), _timeloop_accesses),
+    (frozenset({"case", "level", "dataspace", "reads_per_instance"}), _timeloop_accesses),
 )
 
 
