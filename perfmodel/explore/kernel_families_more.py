@@ -60,14 +60,14 @@ def _layer_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:
     return np.maximum(products + attended / gpu.matrix("bf16"), moved / gpu.dram)
 
 
-def _scan_kind(source: str) -> str:
-    if "conv1d" in source:
+def _scan_kind(source: str, state_space: bool = False) -> str:
+    if "conv1d" in source or state_space:
         return "update" if "update" in source else "conv"
     return "chunk" if "chunk" in source or "flashkda" in source else "recurrent"
 
 
 def _scan(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
-    kind = _scan_kind(part(group, 1))
+    kind = _scan_kind(part(group, 1), "nheads" in rows)
     if "nheads" in rows:
         channels = rows["nheads"] * rows["head_dim"] + 2.0 * rows["n_groups"] * rows["d_state"]
         return scan_time(kind, rows["batch"], rows["q_len"], rows["n_groups"], rows["d_state"],
@@ -164,6 +164,12 @@ def _formats(rows: Rows) -> Any:
     return label(rows, "backend", "kernel_source", "mla_dtype", "kv_dtype", "gemm_type")
 
 
+def _formats_and_width(rows: Rows) -> Any:
+    """Engines call another kernel where one GPU holds all heads."""
+    mode = np.where(rows["n_heads"] >= 128, "wide", "narrow")
+    return label(rows, "backend", "kernel_source", "mla_dtype", "kv_dtype", "gemm_type", extra=(mode,))
+
+
 def _heads(rows: Rows) -> Any:
     return rows["n_heads"]
 
@@ -175,7 +181,7 @@ FAMILIES: tuple[Family, ...] = (
            _layer_bound, _heads, most=160),
     Family("dsa_module_prefill", columns(*_MODULE, "architecture"), LayerCorrections, _formats, _sparse,
            _layer_bound, _heads, most=160),
-    Family("mla_module_decode", columns(*_MODULE), LayerCorrections, _formats, _layer_decode,
+    Family("mla_module_decode", columns(*_MODULE), LayerCorrections, _formats_and_width, _layer_decode,
            _layer_bound, _heads, most=160),
     Family("mla_module_prefill", columns(*_MODULE), LayerCorrections, _formats, _layer_prefill,
            _layer_bound, _heads, most=160),

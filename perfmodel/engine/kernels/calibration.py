@@ -110,8 +110,7 @@ def nearest(group: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
                     zip((1.0, 2.0), asked[:2], parts[:2], strict=False))
         rest, wanted = list(parts[2:]), [part for part in asked[2:] if part not in ("", "any")]
         score += sum(4.0 if part in rest else -1.0 for part in wanted)
-        if wanted and rest and wanted[0] == rest[0]:
-            score += 2.0
+        score += sum(1.0 for mine, other in zip(asked[2:], parts[2:], strict=False) if mine == other)
         score -= 0.1 * len([part for part in rest if part not in wanted])
         entry = known[candidate] if isinstance(known, Mapping) else {}
         # the error of rows that were fitted says little of a group too small to hold any out

@@ -45,6 +45,7 @@ class LayerCorrections:
     passes: Value = correction(0.01, 60.0, 3.0)  # passes over the tokens between the kernels (4 B a value)
     combine: Value = correction(0.01, 1e6)  # joining of the splits of the cache
     index: Value = correction(0.001, 5.0, 0.3)  # rate of the indexer over half of its peak (sparse)
+    pad: Value = correction(1.0, 4.0)  # least query rows of an absorbed attention block over 16
     select: Value = correction(0.001, 60.0)  # choice of the kept tokens over 1 ns per 64 scores (sparse)
 
 
@@ -62,7 +63,7 @@ def latent_layer_time(
     batch, query, past, heads = (np.asarray(v, dtype=float) for v in (batch, query, past, heads))
     tokens = batch * query
     if absorbed:
-        rates = MlaCorrections(compute=c.attention, start=c.start, step=c.step, combine=c.combine, launch=0.3)
+        rates = _absorbed(c)
         core = mla_decode_time(batch, query, past + query, heads, kv_bytes, gpu, rates)
     else:
         wide = PrefillCorrections(compute=c.attention, start=c.start, step=c.step, launch=0.3)
@@ -83,7 +84,7 @@ def sparse_layer_time(
     total = past + query
     mean = total - (query - 1.0) / 2.0
     seen = np.minimum(mean, KEPT)
-    rates = MlaCorrections(compute=c.attention, start=c.start, step=c.step, combine=c.combine, launch=0.3)
+    rates = _absorbed(c)
     core = mla_decode_time(tokens, 1.0, seen, heads, kv_bytes, gpu, rates)
     scores = tokens * mean
     scoring = 2.0 * scores * INDEX_HEADS * INDEX_DIM / (0.5 * c.index * gpu.matrix("fp8"))
@@ -92,6 +93,12 @@ def sparse_layer_time(
     summed = _sum(tokens, heads, products, core, gpu, c)
     seconds = summed.seconds + scoring + choice
     return KernelTime(seconds, summed.launch, summed.compute + scoring, summed.memory)
+
+
+def _absorbed(c: LayerCorrections) -> MlaCorrections:
+    return MlaCorrections(
+        compute=c.attention, start=c.start, step=c.step, combine=c.combine, launch=0.3, pad=c.pad
+    )
 
 
 def _expanding(heads: Value) -> Shapes:

@@ -49,6 +49,7 @@ class MlaCorrections:
     l2: Value = correction(0.05, 5.0)  # L2 rate over twice the streaming rate
     start: Value = correction(0.01, 20.0)  # start of a block over 1 us
     row: Value = correction(0.001, 20.0, 0.3)  # passes over the new tokens (4 B an element)
+    pad: Value = correction(1.0, 4.0)  # least query rows of a block over 16
 
 
 def mla_decode_time(batch: Value, query: Value, context: Value, heads: Value, kv_bytes: float, gpu: GpuFacts,
@@ -66,7 +67,7 @@ def mla_decode_time(batch: Value, query: Value, context: Value, heads: Value, kv
     split = np.minimum(SPLITS, tiles)
     waves = wave_count(batch * np.ceil(rows / ROWS) * split, hw.processors, c.tail)
     power = 3.0 * c.overlap
-    used = np.minimum(np.ceil(rows / 16.0) * 16.0, ROWS)
+    used = np.minimum(np.maximum(np.ceil(rows / 16.0) * 16.0, 16.0 * c.pad), ROWS)
     rate = 0.8 * c.compute * hw.matrix("bf16") / hw.processors
     matrix = 2.0 * used * TOKENS * (2.0 * rank + rope) / rate
     feed = TOKENS * (rank + rope) * kv_bytes / (2.0 * c.l2 * hw.l2 / hw.processors)
