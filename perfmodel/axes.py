@@ -6,6 +6,7 @@ sweep of ten million points works on small arrays almost everywhere.
 
 from __future__ import annotations
 
+import copyreg
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,19 @@ from typing import Any
 import numpy as np
 
 from perfmodel.errors import ArgumentError
+
+
+def read_only(table: Mapping[str, Any]) -> MappingProxyType[str, Any]:
+    """Read-only view of a table."""
+    return MappingProxyType(dict(table))
+
+
+def _reduced(table: MappingProxyType[Any, Any]) -> tuple[Any, ...]:
+    return (read_only, (dict(table),))
+
+
+# read-only views travel to other processes (executors of a sweep, a Result that comes back)
+copyreg.pickle(MappingProxyType, _reduced)
 
 #: Points evaluated at once: 1 MB per array, small enough for the cache, large enough to hide the interpreter.
 CHUNK = 1 << 17
@@ -61,6 +75,10 @@ class NamedArray(np.ndarray[Any, np.dtype[np.float64]]):
         array.axes = tuple(axes)
         array.coords = coords
         return array
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Names and values of the axes travel along."""
+        return (NamedArray, (np.asarray(self), self.axes, dict(self.coords)))
 
     def __array_finalize__(self, other: Any) -> None:
         """Keep the names only while the shape is unchanged."""

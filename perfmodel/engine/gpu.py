@@ -8,12 +8,12 @@ An op without a kernel model of its own keeps its roofline cost.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 
-from perfmodel.algebra import maximum, minimum
+from perfmodel.algebra import Value, maximum, minimum, where
 from perfmodel.engine.achieved import kernel_files
 from perfmodel.engine.kernels.attention_decode import DecodeCorrections, attention_decode_time
 from perfmodel.engine.kernels.attention_prefill import PrefillCorrections, attention_prefill_time
@@ -57,7 +57,7 @@ class Question:
         self.origin.append(found)
         return found.values
 
-    def spread(self, end: str) -> float:
+    def spread(self, end: str) -> Value:
         """Factor from the middle to an end of the interval."""
         if end == "middle" or not self.origin:
             return 1.0
@@ -104,16 +104,35 @@ def _grouped(q: Question) -> KernelTime:
 
 
 def _attention(q: Question) -> KernelTime:
+    """One new token per sequence has kernels of its own; each point of an axis gets the kernel it needs."""
+    one = np.asarray(q.op.loops["s"]) == 1.0
+    if np.all(one):
+        return _attention_decode(q)
+    prefill = _attention_prefill(q)
+    if not np.any(one):
+        return prefill
+    decode = _attention_decode(q)
+    if len(q.origin) == 2:
+        many, single = q.origin
+        low, high = where(one, single.low, many.low), where(one, single.high, many.high)
+        q.origin.append(replace(many, low=low, high=high))
+    times = (where(one, getattr(decode, f.name), getattr(prefill, f.name)) for f in fields(KernelTime))
+    return KernelTime(*times)
+
+
+def _attention_decode(q: Question) -> KernelTime:
     s, facts = q.op.loops, q.op.attributes
-    heads, window = s["h"] * s["g"], facts.get("window")
-    window = 0.0 if window is None else window
-    kv = q.precision.bytes("kv")
-    if np.all(np.asarray(s["s"]) == 1.0):
-        mode = (
-            "window" if np.any(np.asarray(window) > 0) else "gqa" if np.any(np.asarray(s["g"]) > 1) else "mha"
-        )
-        c = q.corrections("attention_decode", DecodeCorrections, mode)
-        return attention_decode_time(s["b"], facts["context"], heads, s["h"], s["d"], window, kv, q.gpu, c)
+    window = 0.0 if facts.get("window") is None else facts["window"]
+    mode = "window" if np.any(np.asarray(window) > 0) else "gqa" if np.any(np.asarray(s["g"]) > 1) else "mha"
+    c = q.corrections("attention_decode", DecodeCorrections, mode)
+    kv, heads = q.precision.bytes("kv"), s["h"] * s["g"]
+    return attention_decode_time(s["b"], facts["context"], heads, s["h"], s["d"], window, kv, q.gpu, c)
+
+
+def _attention_prefill(q: Question) -> KernelTime:
+    s, facts = q.op.loops, q.op.attributes
+    window = 0.0 if facts.get("window") is None else facts["window"]
+    kv, heads = q.precision.bytes("kv"), s["h"] * s["g"]
     c = q.corrections("attention_prefill", PrefillCorrections)
     key = compute_format(q.op, q.precision).compute
     past = np.maximum(facts["context"] - s["s"], 0.0)
@@ -199,6 +218,7 @@ def kernel_cost(
     question = Question(op, system, precision, gpu_facts(system), calibrated, runtime)
     answer = model(question)
     if not calibrated:
-        return replace(bound, busy=maximum(answer.seconds - answer.launch, bound.busy_time / op.count))
+        longest = maximum(*bound.parts.values()) if bound.parts else 0.0  # a count of 0 has no busy time
+        return replace(bound, busy=maximum(answer.seconds - answer.launch, longest))
     # launch included; small operands may come from L2 and beat the roofline of the DRAM
     return replace(bound, busy=answer.seconds * question.spread(end), serial=0.0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -60,48 +61,22 @@ class Scenario:
         end  ``middle``, or the ``low`` or ``high`` end of the interval.
         Raises InfeasibleError or ArgumentError where a single point cannot be.
         """
-        mesh = Mesh.of(inputs)
-        model = cost_model(fidelity, runtime, end)
-
-        def run(function: PointFunction) -> dict[str, Any]:
-            return mesh.evaluate(
-                lambda **point: function(model=model, ndim=mesh.ndim, **point, **fixed),
-                inputs,
-                progress=progress,
-            )
-
-        data = run(self.metrics)
-        if not mesh.names:
+        asked = Asked(self, inputs, fixed, fidelity, runtime, end)
+        axes = Mesh.of(inputs).axes
+        data = asked.run(self.metrics, progress)
+        if not axes:
             self._refuse(data, inputs)
-
-        def band(which: str) -> Result:
-            if fidelity == "calibrated":
-                return self.solve(inputs, fixed, fidelity, runtime, end=which)
-            if which == "low":
-                return self.solve(inputs, fixed, fidelity, runtime)
-            return self.solve({**inputs, "system": derated(inputs["system"])}, fixed, fidelity, runtime)
-
-        by_phase = self.phases
-
-        def phases(at: Mapping[str, float]) -> Mapping[str, Sequence[OpCost]]:
-            return {} if by_phase is None else by_phase(model=model, ndim=0, **pick(inputs, at), **fixed)
-
-        def later(function: PointFunction) -> Callable[[], Mapping[str, Any]]:
-            return lambda: run(function)
-
-        more = {name: later(function) for name, function in self.more.items()}
-        labels = {"reason": tuple(self.reasons), **self.labels}
         return Result(
             self.name,
             fidelity,
-            mesh.axes,
+            axes,
             data,
             {**inputs, **fixed},
             inputs["system"],
-            more,
-            band,
-            phases if by_phase is not None else None,
-            labels,
+            {name: partial(asked.run, function) for name, function in self.more.items()},
+            asked.band,
+            asked.phases if self.phases is not None else None,
+            {"reason": tuple(self.reasons), **self.labels},
         )
 
     def _refuse(self, data: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
@@ -130,3 +105,40 @@ class Scenario:
             f"{' at' + split if split else ''} ({parts} GiB)",
             need - limit,
         )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question to a scenario: answers what is asked of its Result later, here or in another process."""
+
+    scenario: Scenario
+    inputs: Mapping[str, Any]
+    fixed: Mapping[str, Any]
+    fidelity: str
+    runtime: str
+    end: str
+
+    def run(self, function: PointFunction, progress: Callable[[float], None] | None = None) -> dict[str, Any]:
+        """Metrics of a function of one point, over the mesh."""
+        mesh = Mesh.of(self.inputs)
+        model = cost_model(self.fidelity, self.runtime, self.end)
+        return mesh.evaluate(
+            lambda **point: function(model=model, ndim=mesh.ndim, **point, **self.fixed),
+            self.inputs,
+            progress=progress,
+        )
+
+    def band(self, which: str) -> Result:
+        """Result of the ``low`` or ``high`` end of the interval."""
+        solve = self.scenario.solve
+        if self.fidelity == "calibrated":
+            return solve(self.inputs, self.fixed, self.fidelity, self.runtime, end=which)
+        slow = {**self.inputs, "system": derated(self.inputs["system"])}
+        return solve(self.inputs if which == "low" else slow, self.fixed, self.fidelity, self.runtime)
+
+    def phases(self, at: Mapping[str, float]) -> Mapping[str, Sequence[OpCost]]:
+        """Cost of every op at one point, by phase."""
+        if self.scenario.phases is None:
+            return {}
+        model = cost_model(self.fidelity, self.runtime, self.end)
+        return self.scenario.phases(model=model, ndim=0, **pick(self.inputs, at), **self.fixed)
