@@ -44,10 +44,13 @@ def score(path: str | Path, fidelity: str | None = None) -> dict[str, Any]:
 
 
 def _kernels(table: Table, fidelity: str | None) -> dict[str, Any]:
+    from perfmodel.explore.kernel_adapters import standard_tables
     from perfmodel.explore.kernel_known import FAMILIES
+    from perfmodel.explore.kernel_tables import read_table
     from perfmodel.explore.score_kernels import score as score_kernels
 
-    if not any(family.columns <= table.header for family in FAMILIES):
+    parts = standard_tables(read_table(table.path))
+    if not any(family.columns <= set(part) for family in FAMILIES for part in parts):
         allowed = ", ".join((*known(), "serving points", "batches", *(family.name for family in FAMILIES)))
         columns = ", ".join(sorted(table.header))
         raise ArgumentError("data", f"a file with the columns {columns}", "those of one of " + allowed)
