@@ -43,7 +43,8 @@ def _systolic(table: Table) -> dict[str, tuple[Any, Any, Any]]:
 def _rtl(table: Table) -> dict[str, tuple[Any, Any, Any]]:
     """Gemmini: cycles of a given tiling."""
     found = [
-        (gemmini_rows.predicted_cycles(row), float(row["rtl_cycles"]), row.get("set", "")) for row in _rows(table)
+        (gemmini_rows.predicted_cycles(row), float(row["rtl_cycles"]), row.get("set", ""))
+        for row in _rows(table)
     ]
     return _columns({"cycles": found})
 
