@@ -1,9 +1,9 @@
 """Row-stationary execution pass by pass, as Eyeriss works.
 
 A pass maps p filters and q channels on every PE, r channel groups and t filter groups over sets of PEs, e
-output rows and n images; a PE slides one filter row over one input row.  Filters enter before a pass, the first
-window of every input row before the first MAC; inputs and partial sums then stream beside the MACs, and the
-last column of sums (of the last image) leaves after them.
+output rows and n images; a PE slides one filter row over one input row.  Filters enter before a pass, the
+first window of every input row before the first MAC; inputs and partial sums then stream beside the MACs, and
+the last column of sums (of the last image) leaves after them.
 
 [1] Y.-H. Chen, J. Emer, V. Sze, "Eyeriss", ISCA 2016, doi:10.1109/ISCA.2016.40.
 [2] Y.-H. Chen et al., "Eyeriss", JSSC 52(1) 2017, doi:10.1109/JSSC.2016.2616357.
@@ -30,7 +30,7 @@ class RowStationaryMapping:
 
 @dataclass(frozen=True, kw_only=True)
 class RowStationaryBuses:
-    """Words per cycle of the on-chip networks; Eyeriss: 64, 16 and 64 bit, 16-bit words (recalled from [2])."""
+    """Words per cycle of the on-chip networks; Eyeriss: 64, 16 and 64 bit for 16-bit words (recalled, [2])."""
 
     filter: Value = 4.0
     ifmap: Value = 1.0
@@ -58,8 +58,9 @@ def row_stationary(
 
     filters    M, of all groups;  channels  C that a filter sees;  out_rows, out_columns  E, F;  kernel  R = S
 
-    Pass: ``max(n p q S F + e p t / psum bus, ifmap stream, psum stream) + p q r t R S / filter bus + rows q r S
-    / ifmap bus`` with ``rows = (e - 1) U + R``; passes ``N/n M/(p t) C/(q r) E/e``, each rounded up [1].
+    Pass: ``max(n p q S F + e p t / psum bus, ifmap stream, psum stream) + p q r t R S / filter bus +
+    rows q r S / ifmap bus`` with ``rows = (e - 1) U + R``; passes ``N/n M/(p t) C/(q r) E/e``, each rounded
+    up [1].
     """
     buses = buses or RowStationaryBuses()
     m = mapping
