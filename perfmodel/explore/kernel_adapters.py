@@ -44,6 +44,8 @@ def _tables(rows: Rows) -> list[Rows]:
         return _layers(rows)
     if "up_proj_us" in rows:
         return [_grouped(rows)]
+    if {"node", "gpus_per_node_used", "message_bytes"} <= set(rows):
+        return [_nodes(rows)]
     if {"kind", "phase", "kv_len"} <= set(rows):
         return _phases(rows)
     if {"op", "m", "n", "k", "achieved_flop_per_s"} <= set(rows):
@@ -82,6 +84,17 @@ def _table(rows: Rows, column: str, **columns: Any) -> Rows:
 
 def _join(tables: list[Rows]) -> Rows:
     return {name: np.concatenate([table[name] for table in tables]) for name in tables[0]}
+
+
+def _nodes(rows: Rows) -> Rows:
+    """Collectives by node type (``a100_dgx``): the library is the node type, the variant GPUs and nodes."""
+    gpu, _, kind = np.transpose([str(node).partition("_") for node in rows["node"]])
+    used = rows["gpus_per_node_used"]
+    nodes = np.ceil(rows["num_gpus"] / used)
+    where = np.where(nodes > 1, "several nodes", "one node")
+    variant = np.array([f"{count:g} of {place}" for count, place in zip(used, where, strict=True)])
+    shared = {name: rows[name] for name in ("op", "num_gpus", "message_bytes", "latency_us")}
+    return {**shared, "system": gpu, "library": kind, "variant": variant}
 
 
 def _grouped(rows: Rows) -> Rows:

@@ -33,7 +33,7 @@ class CollectiveCorrections:
 
     launch: Value = correction(0.1, 60.0)  # fixed time over 3 us
     latency: Value = correction(0.02, 20.0)  # one step of the simple protocol over 1 us
-    bandwidth: Value = correction(0.1, 1.3)  # link rate over 0.8 of nominal
+    bandwidth: Value = correction(0.01, 1.3)  # link rate over 0.8 of nominal
     low_latency: Value = correction(0.02, 1.0, 0.4)  # step of the low-latency protocol over the simple one's
     low_rate: Value = correction(0.01, 1.0, 0.3)  # its rate over that of the simple protocol
     direct: Value = correction(0.02, 20.0)  # latency of the direct algorithm over one step
