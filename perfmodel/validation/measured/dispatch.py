@@ -12,7 +12,10 @@ from perfmodel.validation.measured.statistics import as_fractions
 from perfmodel.validation.measured.tables import Table, read
 
 #: modules of this package; each has NAME, ``recognises(header)`` and ``score(table, fidelity)``
-SCORERS = ("help", "yolobench", "hat", "clsbench", "networks", "gap9", "tmac", "ssm_scope", "arrays")
+SCORERS = (
+    "help", "yolobench", "hat", "clsbench", "networks", "gap9", "tmac", "ssm_scope", "arrays",
+    "node_collectives",
+)
 FIDELITIES = ("roofline", "dataflow", "calibrated")
 
 
