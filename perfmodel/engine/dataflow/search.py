@@ -123,7 +123,10 @@ class _Run:
         return id(self.plans[number].config)
 
     def _search(self, numbers: list[int], level: _Level) -> None:
-        arena = Arena(self.task, [self.plans[i] for i in numbers], level.rows)
+        made = [self.plans[i] for i in numbers]
+        # a row with many structures costs more, so it gets a smaller share of the budget
+        widest = max(len(block) for block in made[0].config.structures)
+        arena = Arena(self.task, made, level.rows * 16 // max(16, widest))
         self._count(arena)
         arena.improve(self.best, level.slack)
         for at, number in enumerate(numbers):
