@@ -133,9 +133,9 @@ def test_more_capacity_and_bandwidth_are_never_worse(objective):
 
 
 def test_more_effort_is_never_worse_and_the_answer_repeats():
-    values = [float(map_op(matmul(500, 700, 300), _machine(), "energy", effort=e).energy) for e in (0, 1, 2, 2)]
+    values = [float(map_op(matmul(50, 70, 90), _machine(), "energy", effort=e).energy) for e in (0, 1, 2, 2)]
     assert values[0] >= values[1] >= values[2] == values[3]
-    texts = {map_op(matmul(500, 700, 300), _machine(), "energy").text() for _ in range(2)}
+    texts = {map_op(matmul(50, 70, 90), _machine(), "energy").text() for _ in range(2)}
     assert len(texts) == 1
 
 

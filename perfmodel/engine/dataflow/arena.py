@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from perfmodel.engine.dataflow.accelerator import Accelerator, Level, Widths
 from perfmodel.engine.dataflow.conventions import Conventions
-from perfmodel.engine.dataflow.kernel import Config, Cost, Kernel, Trails, View
+from perfmodel.engine.dataflow.kernel import Kernel, View
 from perfmodel.engine.dataflow.mapping import Keep, Loop, LoopNest
 from perfmodel.engine.dataflow.options import Floats, Ints, Rows, build_rows, merge_rows
 from perfmodel.engine.dataflow.plans import Plan, score
 from perfmodel.engine.dataflow.pricing import first_words
 from perfmodel.engine.dataflow.problem import Problem
 from perfmodel.engine.dataflow.space import LoopClass, Structure, classes
+from perfmodel.engine.dataflow.tables import Table, along, port
 
 #: Rows looked at together; their arrays stay in the cache of one core.
 _CHUNK = 4096
@@ -324,12 +325,12 @@ class Arena:
         partial: dict[int, Floats] = {}
         for stage in range(1, self.config.blocks + 1):
             for tensor in self._tensors(stage):
-                table = _Table(self.config, view, tensor, stage)
+                table = Table(self.config, view, tensor, stage)
                 energy += table.spread(lambda cost: cost.energy)
                 if task.conventions.weight_load == "exposed":
                     wait += table.spread(lambda cost: cost.wait * np.ones(view.size))
                 for name in table.ports:
-                    ports[name] = ports.get(name, np.zeros(shape)) + table.spread(_port(name))
+                    ports[name] = ports.get(name, np.zeros(shape)) + table.spread(port(name))
                 if task.problem.operand(tensor).output:
                     outer = self.config.parent(tensor, stage)
                     partial[outer] = table.spread(lambda cost: np.asarray(cost.partial, float))
@@ -350,7 +351,7 @@ class Arena:
                     tiles = [
                         view.usage(tensor, stage, s.still[tensor]) for s in self.config.structures[stage - 1]
                     ]
-                    elements = _along(np.stack(tiles, axis=1), stage, len(self.shape))
+                    elements = along(np.stack(tiles, axis=1), stage, len(self.shape))
                     role = self.task.problem.operand(tensor).role
                     unfinished = partial[stage] > 0 if role == "output" else False
                     used = used + elements * self.task.width.of(role, unfinished) / 8
@@ -390,41 +391,3 @@ def _keeps(kept: Mapping[str, Level | None], structure: Structure, place: int) -
         if level is not None and structure.places[tensor] == place:
             here.setdefault(level.name, []).append(tensor)
     return [Keep(level, tuple(tensors)) for level, tensors in here.items()]
-
-
-def _port(name: str) -> Callable[[Cost], Floats]:
-    return lambda cost: cost.ports[name]
-
-
-def _along(values: Floats, stage: int, blocks: int) -> Floats:
-    """(rows, structures of one block) -> broadcastable over the grid."""
-    shape = [values.shape[0]] + [1] * blocks
-    shape[stage] = values.shape[1]
-    return values.reshape(shape)
-
-
-class _Table:
-    """Costs of one tensor into one stage over the structures of its block and the inner ends outside."""
-
-    def __init__(self, config: Config, view: View, tensor: str, stage: int) -> None:
-        self.blocks, self.stage = config.blocks, stage
-        own = [s.still[tensor] for s in config.structures[stage - 1]]
-        none: list[frozenset[LoopClass]] = [frozenset()]
-        near = [s.trail[tensor] for s in config.structures[stage - 2]] if stage >= 2 else none
-        far = [s.trail[tensor] for s in config.structures[stage - 3]] if stage >= 3 else none
-        keys: dict[tuple[frozenset[LoopClass], Trails], int] = {}
-        self.where = np.empty((len(far), len(near), len(own)), dtype=np.intp)
-        for (i, a), (j, b), (k, c) in itertools.product(enumerate(far), enumerate(near), enumerate(own)):
-            self.where[i, j, k] = keys.setdefault((c, (b, a)), len(keys))
-        self.costs = [view.cost(tensor, stage, still, trails) for still, trails in keys]
-        self.ports = list(self.costs[0].ports)
-
-    def spread(self, pick: Callable[[Cost], Floats]) -> Floats:
-        """One figure of the costs, broadcastable over the grid (rows, block 1, block 2, ...)."""
-        full = np.stack([pick(cost) for cost in self.costs], axis=1)[:, self.where]
-        shape = [full.shape[0]] + [1] * self.blocks
-        for offset, size in enumerate(self.where.shape):
-            axis = self.stage - 2 + offset
-            if axis >= 1:
-                shape[axis] = size
-        return full.reshape(shape)
