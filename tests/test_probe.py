@@ -78,3 +78,14 @@ def test_command_writes_a_device(tmp_path, capsys):
     assert pm.device(file).main_memory.bandwidth > 0
     assert main(["probe", "--budget", "-1"]) == 2
     assert main(["probe", "-o", str(tmp_path / "none" / "x.yaml")]) == 2
+
+
+@pytest.mark.slow
+def test_check_with_torch(machine):
+    pytest.importorskip("torch")
+    from perfmodel.explore import probe_torch
+
+    tuned = replace(machine, achieved=probe_torch.achieved(machine, 3.0))
+    passes = probe_check.check(tuned, 3.0)
+    assert len(passes) == 4
+    assert all(0.2 < one.predicted / one.measured < 5 for one in passes)

@@ -90,6 +90,7 @@ def achieved(
         ("memory@elementwise", _map, "memory"),
         ("memory@norm", _norm, "memory"),
         ("memory@softmax", _softmax, "memory"),
+        ("memory@pool2d", _pool, "memory"),
         ("compute.special.fp32", _special, "special"),
         ("compute.matrix.fp32@attention", _attention, "matrix"),
     )
@@ -107,7 +108,6 @@ def achieved(
         found[f"memory.{device.main_memory_name}@{family}"] = found[
             f"memory.{device.main_memory_name}@softmax"
         ]
-    found[f"memory.{device.main_memory_name}@pool2d"] = found[f"memory.{device.main_memory_name}@elementwise"]
     return {
         "data": f"micro-kernels of PyTorch {torch.__version__} on {threads}",
         "rows": len(jobs),
@@ -176,14 +176,30 @@ def _vector_product(torch: Any, budget: float) -> float:
 
 
 def _convolution(torch: Any, budget: float) -> float:
-    """FLOP per second over convolutions of many shapes."""
+    """FLOP per second over convolutions of many shapes, with weights from main memory where large."""
     calls, flops = [], 0.0
     for inside, outside, rows, kernel, stride in CONVOLUTIONS:
-        layer = torch.nn.Conv2d(inside, outside, kernel, stride, kernel // 2, bias=False).eval()
+        size = 4 * inside * outside * kernel**2
+        count = min(8, max(1, ROTATE // (4 * size)))
+        layers = [
+            torch.nn.Conv2d(inside, outside, kernel, stride, kernel // 2, bias=False).eval()
+            for _ in range(count)
+        ]
         x = torch.randn(1, inside, rows, rows)
-        calls.append(lambda layer=layer, x=x: layer(x))
-        flops += 2.0 * inside * outside * kernel**2 * (rows // stride) ** 2
+
+        def call(x: Any = x, layers: Sequence[Any] = layers) -> None:
+            for layer in layers:
+                layer(x)
+
+        calls.append(call)
+        flops += 2.0 * inside * outside * kernel**2 * (rows // stride) ** 2 * count
     return _rate(torch, flops, calls, budget)
+
+
+def _pool(torch: Any, budget: float) -> float:
+    """Bytes per second of a maximum over 3 x 3 windows."""
+    x, layer = torch.randn(1, 48, 96, 96), torch.nn.MaxPool2d(3, 2, 1)
+    return _rate(torch, x.numel() * 4.0 * 1.25, [lambda: layer(x)], budget)
 
 
 def _map(torch: Any, budget: float) -> float:
