@@ -5,6 +5,7 @@
 #   make check-all  the above, the slow tests and the benchmark
 #   make bench      speed, memory and start-up times
 #   make docs       example pictures, notebooks and schemas
+#   make accuracy   docs/accuracy.md from the data sets in DATA
 SHELL := /bin/bash
 VENV ?= .venv
 # the first interpreter that runs and is new enough
@@ -17,7 +18,7 @@ export OMP_NUM_THREADS ?= 1
 # byte code on disk is what makes the second start fast
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check check-all bench docs clean
+.PHONY: demo test check check-all bench docs accuracy clean
 
 demo: $(BIN)/.installed
 	@mkdir -p out
@@ -42,6 +43,11 @@ bench: $(BIN)/.installed-dev
 docs: $(BIN)/.installed-dev
 	$(BIN)/perfmodel schema --write
 	$(BIN)/python docs/build.py
+
+DATA ?= $(PERFMODEL_SHARED)/data
+
+accuracy: $(BIN)/.installed-dev
+	$(BIN)/python -m perfmodel.validation.accuracy $(DATA) -o docs/accuracy.md --plots
 
 clean:
 	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
