@@ -70,18 +70,23 @@ class Task:
 class Arena:
     """All rows of some plans that share a Config, or the rows given (of one plan).
 
-    room  level -> bytes that tiles may fill; may be lowered between searches
-    keep  keep what was computed about the rows for a next search with another `room`
+    room   level -> bytes that tiles may fill; may be changed between searches
+    keep   keep what was computed about the rows for a next search with another `room`
+    rooms  one `room` per plan, for which its rows are made
     """
 
     def __init__(
-        self, task: Task, plans: Sequence[Plan], budget: int, rows: Rows | None = None, *, keep: bool = False
+        self, task: Task, plans: Sequence[Plan], budget: int, rows: Rows | None = None, *, keep: bool = False,
+        rooms: Sequence[Mapping[str, float]] = (),
     ) -> None:
         self.task, self.plans, self.config = task, plans, plans[0].config
         self.room = {level.name: float(level.room) for level in task.accelerator.levels}
         self.kept: dict[int, View] | None = {} if keep else None
         self.priced: dict[int, tuple[Floats, dict[str, Floats]]] = {}
-        parts = [self._rows(plan, budget) for plan in plans] if rows is None else [rows]
+        parts = [rows] if rows is not None else []
+        for number, plan in enumerate(plans if rows is None else ()):
+            self.room = dict(rooms[number]) if rooms else self.room
+            parts.append(self._rows(plan, budget))
         self.complete = [part.complete for part in parts]
         self.rows, self.origin = merge_rows(parts)
         positions = {

@@ -94,6 +94,7 @@ def problem(op: Op) -> Problem:
     """
     op, all_loops = _of_the_product(op), op.loops
     bounds = {loop: bound for loop, bound in op.loops.items() if not _is_one(bound)}
+    bounds = bounds or dict(list(op.loops.items())[:1])  # a product of single numbers is a nest of one step
     macs = product(op.loops.values())
     flops = sum((w.operations for w in op.work if w.unit == "matrix"), 0.0)
     if not np.allclose(np.asarray(2.0 * macs, float), np.asarray(flops, float), rtol=1e-9):
@@ -111,7 +112,7 @@ def problem(op: Op) -> Problem:
     weight = stored[0] if len(stored) == 1 else factors[1]
     roles = {t.name: "weight" if t is weight else "input" for t in factors}
     roles[outputs[0].name] = "output"
-    operands = tuple(_operand(t, roles[t.name], op) for t in (*factors, *outputs))
+    operands = tuple(_operand(t, roles[t.name], set(bounds)) for t in (*factors, *outputs))
     extra = {t.name: t.footprint(all_loops) for t in reads if t not in factors}
     return Problem(op.name or op.family, op.family, bounds, operands, extra)
 
@@ -136,9 +137,8 @@ def _loops(tensor: Tensor) -> set[str]:
     return {d for a in tensor.axes for d in ((a,) if isinstance(a, str) else (a.out, a.kernel))}
 
 
-def _operand(tensor: Tensor, role: str, op: Op) -> Operand:
-    """Operand without loops of bound one; a window whose kernel or output is one becomes simpler."""
-    live = {loop for loop, bound in op.loops.items() if not _is_one(bound)}
+def _operand(tensor: Tensor, role: str, live: set[str]) -> Operand:
+    """Operand over the live loops; a window whose kernel or output is one becomes simpler."""
     plain = tuple(a for a in tensor.axes if isinstance(a, str) and a in live)
     windows = []
     for axis in tensor.axes:

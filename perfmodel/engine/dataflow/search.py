@@ -196,16 +196,17 @@ class Shared:
     """
 
     #: Rows per plan and task.
-    ROWS = 512
+    ROWS = 384
 
     def __init__(self, tasks: Sequence[Task]) -> None:
         first = tasks[0]
         made, _ = plans(first.problem, first.accelerator, first.objective, first.width, first.conventions)
         wide = sorted([plan for plan in made if not plan.narrow][:8], key=lambda p: id(p.config))
-        self.arenas = [
-            Arena(task, list(same), self.ROWS, keep=True)
-            for task in tasks for _, same in itertools.groupby(wide, key=lambda p: id(p.config))
-        ]
+        self.arenas = []
+        for _, same in itertools.groupby(wide, key=lambda p: id(p.config)):
+            listed = [(plan, _rooms(task.accelerator)) for plan in same for task in tasks]
+            rooms = [room for _, room in listed]
+            self.arenas.append(Arena(first, [plan for plan, _ in listed], self.ROWS, keep=True, rooms=rooms))
 
     def best(self, accelerators: Sequence[Accelerator]) -> list[LoopNest | None]:
         """Best mapping on each accelerator, None where nothing fits."""
@@ -213,10 +214,14 @@ class Shared:
         for accelerator in accelerators:
             best = Best()
             for arena in self.arenas:
-                arena.room = {level.name: float(level.room) for level in accelerator.levels}
+                arena.room = _rooms(accelerator)
                 arena.improve(best, 1e-3)
             found.append(best.nest)
         return found
+
+
+def _rooms(accelerator: Accelerator) -> dict[str, float]:
+    return {level.name: float(level.room) for level in accelerator.levels}
 
 
 def _why(task: Task) -> str:
