@@ -12,10 +12,7 @@ from perfmodel.validation.measured.statistics import as_fractions
 from perfmodel.validation.measured.tables import Table, read
 
 #: modules of this package; each has NAME, ``recognises(header)`` and ``score(table, fidelity)``
-SCORERS = (
-    "help", "yolobench", "hat", "clsbench", "networks", "gap9", "tmac", "ssm_scope", "arrays",
-    "node_collectives",
-)
+SCORERS = ("help", "yolobench", "hat", "clsbench", "networks", "gap9", "tmac", "ssm_scope", "arrays")
 FIDELITIES = ("roofline", "dataflow", "calibrated")
 
 

@@ -24,20 +24,14 @@ def one_left_out(features: Mapping[str, Any], times: Any) -> tuple[Any, Any, Any
     y = np.asarray(times, dtype=np.float64)
     if len(y) < 4:
         raise ArgumentError("rows", len(y), "at least 4 rows of a device")
-    return groups_left_out(features, y, np.arange(len(y)))
-
-
-def groups_left_out(features: Mapping[str, Any], times: Any, labels: Any) -> tuple[Any, Any, Any]:
-    """Predicted, low and high time of each row from the rows with another label: features [N], labels [N]."""
-    y, marks = np.asarray(times, dtype=np.float64), np.asarray(labels)
     x = np.stack([np.asarray(v, dtype=np.float64) for v in features.values()], axis=1)
     x = x[:, np.max(np.abs(x), axis=0) > 0]
     x = x / np.mean(x, axis=0) + 1e-9
     centre = np.full(x.shape[1], -np.log(x.shape[1]))
     out = np.empty((3, len(y)))
-    for label in np.unique(marks):
-        away = marks == label
-        model = fit_rates(x[~away], y[~away], centre, NOISE, stray=STRAY)
-        out[0, away] = model.predict(x[away])
-        out[1, away], out[2, away] = model.interval(x[away])
+    for i in range(len(y)):
+        rest = np.arange(len(y)) != i
+        model = fit_rates(x[rest], y[rest], centre, NOISE, stray=STRAY)
+        out[0, i] = model.predict(x[i : i + 1])[0]
+        out[1, i], out[2, i] = (float(v[0]) for v in model.interval(x[i : i + 1]))
     return out[0], out[1], out[2]
