@@ -17,6 +17,7 @@ from perfmodel.algebra import Value, maximum
 from perfmodel.engine.dataflow.accelerator import Accelerator, Widths, widths
 from perfmodel.engine.dataflow.adapter import accelerator
 from perfmodel.engine.dataflow.mapper import MappingResult, map_op
+from perfmodel.engine.power import prices
 from perfmodel.engine.roofline import OpCost, compute_format, cost
 from perfmodel.errors import ArgumentError
 from perfmodel.formats import Precision
@@ -42,7 +43,10 @@ def mapped_cost(op: Op, system: System, precision: Precision, *, objective: str 
     if op.family not in MAPPED:
         return bound
     found = best_mapping(op, system, precision, objective)
-    return replace(bound, busy=maximum(found.latency, bound.busy_time / op.count), energy=found.energy)
+    # a description without energies prices nothing: the device's power answers, not an energy of zero
+    # static power is charged once, for the whole pass
+    energy = found.energy - found.price.energy.get("static", 0.0) if prices(system) else None
+    return replace(bound, busy=maximum(found.latency, bound.busy_time / op.count), energy=energy)
 
 
 def best_mapping(op: Op, system: System, precision: Precision, objective: str) -> MappingResult:

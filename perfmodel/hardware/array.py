@@ -11,6 +11,10 @@ from perfmodel.spec import flag, many, quantity, table, text
 
 _EMPTY: Mapping[str, Any] = {}
 
+#: operator families that one loop nest states, and the loops of any of them
+FAMILIES = ("matmul", "grouped_matmul", "conv1d", "conv2d", "conv3d")
+LOOPS = ("b", "e", "g", "m", "n", "k", "c", "d", "p", "q", "u", "r", "s")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ArrayAxis:
@@ -23,10 +27,12 @@ class ArrayAxis:
     size: Value = quantity("count", doc="positions along the axis")
     under: str = text(doc="memory level directly above; levels listed after it exist once per position")
     loops: Mapping[str, tuple[str, ...]] = table(
-        many(text()), default=_EMPTY, doc="operator family -> loops that may be spread here; absent: any"
+        many(text(choices=LOOPS)), keys=FAMILIES, default=_EMPTY,
+        doc="operator family -> loops that may be spread here; absent: any",
     )
     fixed: Mapping[str, Mapping[str, Value]] = table(
-        table(quantity("count")), default=_EMPTY, doc="operator family -> loop -> prescribed factor"
+        table(quantity("count")), keys=FAMILIES, default=_EMPTY,
+        doc="operator family -> loop -> prescribed factor",
     )
     most: Value = quantity("count", default=2.0, doc="different loops that may share the axis")
     hop_energy: Value = quantity(

@@ -8,7 +8,7 @@ from perfmodel.algebra import Value
 from perfmodel.engine.dataflow.accelerator import INFINITE, Accelerator, Axis, Level
 from perfmodel.engine.dataflow.problem import ROLES
 from perfmodel.errors import ArgumentError, PrecisionError, UnknownNameError
-from perfmodel.hardware.array import SpatialArray
+from perfmodel.hardware.array import LOOPS, SpatialArray
 from perfmodel.hardware.device import Device, MemoryLevel
 
 
@@ -30,6 +30,10 @@ def accelerator(described: Device, compute: str = "int8") -> Accelerator:
     for axis, rule in array.axes.items():
         if rule.under not in names:
             raise UnknownNameError(f"memory level of array.axes.{axis}.under", rule.under, names)
+        for family, factors in rule.fixed.items():
+            for loop in factors:
+                if loop not in LOOPS:
+                    raise UnknownNameError(f"loop of array.axes.{axis}.fixed.{family}", loop, LOOPS)
     for name in array.bypass:
         if name not in names:
             raise UnknownNameError("memory level of array.bypass", name, names)
