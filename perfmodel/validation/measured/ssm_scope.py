@@ -1,8 +1,8 @@
 """SSM-Scope: time and peak memory of state-space and attention models on a consumer GPU.
 
 Times of prefill come from the class calibration of GPUs or the datasheet, memory is counted: nothing is
-fitted.  One token takes as long as an eager framework needs to start its kernels; the time per kernel is that of the
-other models.
+fitted.  One token takes as long as an eager framework needs to start its kernels; the time per kernel is that
+of the other models.
 """
 
 from __future__ import annotations
