@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from perfmodel.errors import UnknownNameError
 from perfmodel.hardware.device import ComputeUnit, Device, MemoryLevel
+from perfmodel.spec import get_path
 
 #: Relative difference of a printed peak from units x MAC x clock x 2 that rounding explains.
 PEAK_TOLERANCE = 0.02
@@ -47,10 +49,28 @@ def audit(device: Device) -> list[str]:
     return [*_identity(device), *_density(device), *_plausible(device), *_levels(device), *_sources(device)]
 
 
+def sourced_numbers(device: Device) -> list[str]:
+    """Paths of the numbers that carry a source."""
+    return [
+        path
+        for path, item in device.provenance.items()
+        if item.source and isinstance(_value(device, path), float)
+    ]
+
+
 def recalled_numbers(device: Device) -> list[str]:
     """Paths of the numbers whose citation says that they are recalled or a convention: verify before use."""
     words = ("recalled", "convention", "assumption")
-    return [path for path, item in device.provenance.items() if any(w in _citation(item) for w in words)]
+    return [
+        path for path in sourced_numbers(device) if any(w in _citation(device.provenance[path]) for w in words)
+    ]
+
+
+def _value(device: Device, path: str) -> object:
+    try:
+        return get_path(device, path)
+    except UnknownNameError:
+        return None
 
 
 def _identity(device: Device) -> Iterator[str]:
@@ -78,6 +98,8 @@ def _computed_peaks(unit: ComputeUnit) -> Iterator[tuple[str, float | None]]:
 def _density(device: Device) -> Iterator[str]:
     unit = device.compute.get("matrix")
     for narrow, wide in _NARROWER:
+        if narrow in device.justified:
+            continue
         fast, slow = (_number(unit.peak.get(key)) if unit else None for key in (narrow, wide))
         if fast is not None and slow is not None and fast > slow * 2 * (1 + PEAK_TOLERANCE):
             yield f"compute.matrix.peak.{narrow} is {fast / slow:.2g} times {wide}: a sparse rate?"

@@ -86,7 +86,7 @@ def _devices(names: tuple[str, ...]) -> Table:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from perfmodel.hardware.audit import audit, recalled_numbers
+    from perfmodel.hardware.audit import audit, recalled_numbers, sourced_numbers
     from perfmodel.hardware.catalog import device, devices
 
     report: dict[str, Any] = {}
@@ -94,7 +94,7 @@ def _check(args: argparse.Namespace) -> int:
         spec = device(name)
         report[name] = {
             "findings": audit(spec),
-            "numbers": len(spec.provenance),
+            "numbers": len(sourced_numbers(spec)),
             "recalled": len(recalled_numbers(spec)),
         }
     findings = sum(len(entry["findings"]) for entry in report.values())
