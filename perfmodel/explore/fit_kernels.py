@@ -78,9 +78,11 @@ def _fit(family: Family, cases: list[tuple[Rows, GpuFacts, str]], budget: int,
 
 
 def _starts(limits: Mapping[str, Any], start: Any) -> list[Any]:
-    """The documented start, one of little overlap and whole waves, and one where a cache is never split."""
+    """The documented start, then little overlap and whole waves, no split, tokens of other ranks computed."""
     names, out = list(limits), [start]
     others = [] if "split" in names or "tail" not in names else [{"overlap": 0.45, "tail": 0.95}]
+    if "split" in names:
+        others += [{"split": 2e3}, {"split": 2e3, "step": 12.0}]
     if "foreign" in names:
         others.append({"foreign": 0.7})
     if "combine" in names and limits["combine"][1] > 1e4:

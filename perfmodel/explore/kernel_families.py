@@ -15,6 +15,16 @@ from perfmodel.engine.kernels.mla import MlaCorrections, mla_decode_time
 from perfmodel.engine.kernels.moe import MoeCorrections, moe_time
 from perfmodel.explore.kernel_tables import BYTES, Family, Rows, columns, label, part, roofline, storage_of
 
+#: sources that call another kernel for up to 64 and up to 128 rows
+_SWITCHING = ("CutlassFP8ScaledMMLinearKernel", "FlashInferCutlassNvFp4LinearKernel")
+
+
+def _gemm_group(rows: Rows) -> Any:
+    names = label(rows, "backend", "kernel_source", "dtype")
+    switching = np.array([part(name, 1) in _SWITCHING for name in names])
+    mode = np.where(rows["m"] <= 64, "/few", np.where(rows["m"] <= 128, "/some", "/many"))
+    return np.array([name + m if s else name for name, m, s in zip(names, mode, switching, strict=True)])
+
 
 def _gemm(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
     return gemm_time(rows["m"], rows["n"], rows["k"], storage_of(part(group, 2)), gpu, c)
@@ -143,8 +153,7 @@ def _widths(rows: Rows) -> Any:
 
 FAMILIES: tuple[Family, ...] = (
     Family("gemm", columns("dtype", "m", "n", "k"), GemmCorrections,
-           lambda rows: label(rows, "backend", "kernel_source", "dtype"), _gemm, _gemm_bound, _widths,
-           most=500),
+           _gemm_group, _gemm, _gemm_bound, _widths, most=500),
     Family("attention_decode", columns(*_ATTENTION), DecodeCorrections, _decode_group, _decode,
            attention_bound, lambda rows: rows["n_heads"]),
     Family("attention_prefill", columns(*_ATTENTION), PrefillCorrections,

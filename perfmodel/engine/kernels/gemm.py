@@ -62,8 +62,8 @@ class GemmCorrections:
     compute: Value = correction(0.3, 1.3)  # matrix rate over 0.9 of the peak
     dram: Value = correction(0.5, 1.15)  # DRAM rate over 0.9 of nominal
     launch: Value = correction(0.3, 200.0)  # fixed time over 1.5 us
-    step: Value = correction(0.1, 6.0)  # latency of one k-step over 150 clocks
-    split: Value = correction(0.05, 10.0)  # joining of split-K over 2 us
+    step: Value = correction(0.1, 40.0)  # latency of one k-step over 150 clocks
+    split: Value = correction(0.05, 1e4)  # joining of split-K over 2 us; huge: no split
     write: Value = correction(0.2, 5.0)  # epilogue rate over 0.8 of the DRAM rate
     overlap: Value = correction(0.3, 5.0)  # p of the soft maximum over 3
     tail: Value = correction(0.02, 1.0, 0.3)  # 1: whole waves
