@@ -61,9 +61,8 @@ def sourced_numbers(device: Device) -> list[str]:
 def recalled_numbers(device: Device) -> list[str]:
     """Paths of the numbers whose citation says that they are recalled or a convention: verify before use."""
     words = ("recalled", "convention", "assumption")
-    return [
-        path for path in sourced_numbers(device) if any(w in _citation(device.provenance[path]) for w in words)
-    ]
+    places = device.provenance
+    return [path for path in sourced_numbers(device) if any(w in _citation(places[path]) for w in words)]
 
 
 def _value(device: Device, path: str) -> object:

@@ -122,7 +122,7 @@ class Device:
     sources: Mapping[str, str] = table(text(), default=_EMPTY, doc="source id -> citation")
     achieved: Any = anything(default=None, doc="calibrated corrections, never mixed with nominal numbers")
     justified: Mapping[str, str] = table(
-        text(), default=_EMPTY, doc="number format -> why its rate is dense though the audit takes it for sparse"
+        text(), default=_EMPTY, doc="number format -> why its rate is dense, whatever the audit says"
     )
     notes: str = text(default="", doc="what a reader should know")
     provenance: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
