@@ -225,10 +225,11 @@ def _refuse_unseen(table: Measured, values: Mapping[str, float], free: Sequence[
     """Corrections that no row depends on, or that only occur together."""
     slope = sensitivities(table, values, free)
     seen = np.max(np.abs(slope), axis=0)
-    for name, most in zip(free, seen, strict=True):
-        if most < SEEN:
-            allowed = f"rows whose time depends on it, or fixed={{{name!r}: 1.0}}: no row is bound by {name}"
-            raise ArgumentError("measurements", f"{len(table.times)} rows", allowed)
+    unseen = [name for name, most in zip(free, seen, strict=True) if most < SEEN]
+    if unseen:
+        keep = ", ".join(f"{name!r}: 1.0" for name in unseen)
+        allowed = f"rows that depend on {', '.join(unseen)}, or fixed={{{keep}}}: no row is bound by it"
+        raise ArgumentError("measurements", f"{len(table.times)} rows", allowed)
     if len(free) < 2 or len(table.times) <= FEW:
         return
     _, size, directions = np.linalg.svd(slope / np.linalg.norm(slope, axis=0), full_matrices=False)
