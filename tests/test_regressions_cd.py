@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import perfmodel as pm
@@ -45,3 +48,52 @@ def test_misspelt_loops_and_families_are_refused(tmp_path, old, new, match):
     path.write_text(EYERISS.read_text().replace(old, new, 1))
     with pytest.raises(PerfmodelError, match=match):
         pm.device(path)
+
+
+GEMM = "system,backend,kernel_source,dtype,m,n,k,latency_us\n"
+SHAPES = [(64, 4096, 4096, "20"), (128, 4096, 4096, "24"), (256, 8192, 4096, "60")]
+
+
+def _gemm(tmp_path, device="h100_sxm", first="20", start=""):
+    rows = [f"{device},vllm,default,bfloat16,{m},{n},{k},{t}" for m, n, k, t in SHAPES]
+    rows[0] = rows[0].rpartition(",")[0] + "," + first
+    rows.append("h100_sxm,vllm,default,bfloat16,64,1024,1024,8")
+    path = tmp_path / "gemm.csv"
+    path.write_text(start + GEMM + "\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("first", ["", "nan", "-3", "abc", "0"])
+def test_rows_without_a_time_are_left_out_and_counted(tmp_path, first):
+    scored = pm.validate(data=_gemm(tmp_path, first=first)).to_dict()
+    assert scored["summary"]["n"] == 3 and scored["skipped"] == {"no measured time above 0": 1}
+    json.dumps(scored, allow_nan=False)
+
+
+def test_rows_of_unknown_devices_are_left_out_and_counted(tmp_path):
+    scored = pm.validate(data=_gemm(tmp_path, device="nosuchdevice")).to_dict()
+    assert scored["summary"]["n"] == 1 and scored["skipped"] == {"unknown device 'nosuchdevice'": 3}
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path):
+    assert pm.validate(data=_gemm(tmp_path, start="\ufeff")).to_dict()["summary"]["n"] == 4
+
+
+def test_broken_archives_are_one_clear_error(tmp_path):
+    packed, whole, other = tmp_path / "t.csv.gz", tmp_path / "t.npz", tmp_path / "o.npz"
+    packed.write_bytes(gzip.compress(b"a,b\n1,2\n" * 999)[:60])
+    np.savez(other, a=np.arange(3))
+    whole.write_bytes(other.read_bytes()[:100])
+    for path in (packed, whole, other):
+        with pytest.raises(PerfmodelError, match="data"):
+            pm.validate(data=path)
+
+
+@pytest.mark.parametrize("cycles", ["", "nan", "-3", "abc"])
+def test_simulated_rows_without_cycles_are_left_out(tmp_path, cycles):
+    head = "M,N,K,array_rows,array_cols,dataflow,total_cycles,ifmap_sram_reads,filter_sram_reads\n"
+    path = tmp_path / "cycles.csv"
+    path.write_text(head + "8,8,8,8,8,os,21,64,64\n" + f"8,8,8,8,8,os,{cycles},64,64\n")
+    scored = pm.validate(data=path).to_dict()
+    assert scored["summary"]["cycles"]["n"] == 1 and scored["summary"]["cycles"]["exact"] == 1.0
+    json.dumps(scored, allow_nan=False)

@@ -35,6 +35,8 @@ STORAGE = {
     "int4_wo": Storage(2, 0.53125, 2, "bf16"), "sq": Storage(1, 1, 2, "int8"),
     "w4a8_mxfp4_mxfp8": Storage(1, 0.53125, 2, "fp8"), "w4a16_mxfp4": Storage(2, 0.53125, 2, "bf16"),
 }
+#: endings of columns that hold measured numbers, also where a field of them is no number
+MEASURES = ("_us", "_ms", "_s", "_W", "_J")
 #: names of the 16-bit formats, one kernel for all
 SAME = {"bf16": "bfloat16", "fp16": "bfloat16", "float16": "bfloat16", "half": "bfloat16"}
 BYTES = {"bfloat16": 2.0, "fp16": 2.0, "bf16": 2.0, "fp8": 1.0, "int8": 1.0}
@@ -58,7 +60,10 @@ class Family:
 def read_table(path: str | Path) -> dict[str, Any]:
     """Columns of a CSV file (also .gz): float64 where every value is a number, else text."""
     path = Path(path)
-    with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as file:
+    with (
+        gzip.open(path, "rt", encoding="utf-8-sig", newline="") if path.suffix == ".gz"
+        else path.open(encoding="utf-8-sig", newline="")
+    ) as file:
         reader = csv.reader(file)
         head = next(reader, None)
         if not head:
@@ -69,8 +74,17 @@ def read_table(path: str | Path) -> dict[str, Any]:
         try:
             table[name] = np.array([float(v) if v else np.nan for v in column])
         except ValueError:
-            table[name] = np.array(column)
+            measure = name.endswith(MEASURES)
+            table[name] = np.array([number_or_nan(v) for v in column] if measure else column)
     return table
+
+
+def number_or_nan(field: str) -> float:
+    """The number that a field states, nan where it states none."""
+    try:
+        return float(field)
+    except ValueError:
+        return float("nan")
 
 
 def take(rows: Rows, index: Any) -> dict[str, Any]:

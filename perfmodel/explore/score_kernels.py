@@ -10,6 +10,7 @@ import numpy as np
 
 from perfmodel.engine.kernels.calibration import KernelCalibration, corrections_for
 from perfmodel.engine.kernels.facts import GpuFacts, gpu_facts
+from perfmodel.errors import ArgumentError, UnknownNameError
 from perfmodel.explore.kernel_adapters import standard_tables
 from perfmodel.explore.kernel_known import recognise
 from perfmodel.explore.kernel_tables import Family, Rows, device_name, read_table, size, take
@@ -38,18 +39,57 @@ def score(path: str | Path, fidelity: str = "calibrated",
     Raises ArgumentError where no model predicts the columns of the table.
     """
     predicted, measured, groups, names = [], [], [], []
+    skipped: dict[str, int] = {}
     for rows in tables_of_file(path):
         family = recognise(rows)
+        if "system" not in rows:
+            raise ArgumentError("data", str(path), "a table with a column system or device")
         names.append(family.name)
+        rows = _described(_timed(rows, skipped), skipped)
         for group, device_, mine, seconds, origin in _answers(family, rows, fidelity, files):
             known = mine["latency_us"] * 1e-6
+            good = np.isfinite(seconds)
+            if not good.all():
+                _skip(skipped, "no prediction: a size is missing", int((~good).sum()))
+                seconds, known = seconds[good], known[good]
+            if not len(known):
+                continue
             predicted.append(seconds)
             measured.append(known)
             groups.append({"family": family.name, "device": device_, "group": group, "calibration": origin,
                            **errors(seconds, known)})
+    if not predicted:
+        raise ArgumentError("data", str(path), "at least one row that can be scored; left out: "
+                            + "; ".join(f"{reason} ({count} rows)" for reason, count in skipped.items()))
     summary = errors(np.concatenate(predicted), np.concatenate(measured))
     found = "+".join(dict.fromkeys(names))
-    return {"family": found, "fidelity": fidelity, "summary": summary, "groups": groups}
+    return {"family": found, "fidelity": fidelity, "summary": summary, "groups": groups, "skipped": skipped}
+
+
+def _skip(skipped: dict[str, int], reason: str, count: int) -> None:
+    skipped[reason] = skipped.get(reason, 0) + count
+
+
+def _timed(rows: Rows, skipped: dict[str, int]) -> Rows:
+    """Rows with a measured time."""
+    good = np.isfinite(rows["latency_us"]) & (rows["latency_us"] > 0)
+    if good.all():
+        return rows
+    _skip(skipped, "no measured time above 0", int((~good).sum()))
+    return take(rows, good)
+
+
+def _described(rows: Rows, skipped: dict[str, int]) -> Rows:
+    """Rows of devices that have a description."""
+    good = np.ones(size(rows), dtype=bool)
+    for system in np.unique(rows["system"]):
+        try:
+            device(device_name(str(system)))
+        except UnknownNameError:
+            here = rows["system"] == system
+            _skip(skipped, f"unknown device {str(system)!r}", int(here.sum()))
+            good &= ~here
+    return rows if good.all() else take(rows, good)
 
 
 def tables_of_file(path: str | Path) -> list[Rows]:

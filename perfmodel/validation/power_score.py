@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from perfmodel.errors import ArgumentError
-from perfmodel.explore.kernel_tables import device_name, read_table, size, storage_of
+from perfmodel.explore.kernel_tables import device_name, read_table, size, storage_of, take
 from perfmodel.explore.score_kernels import errors
 from perfmodel.hardware.catalog import device
 from perfmodel.ops.attention import attended_pairs, visible_keys
@@ -92,6 +92,12 @@ def score_power(path: str | PathLike[str]) -> dict[str, Any]:
     rows = read_table(str(path))
     if not recognises(rows):
         raise ArgumentError("data", str(path), "a table of kernels with power_W and energy_J")
+    good = np.logical_and.reduce([
+        np.isfinite(rows[name]) & (rows[name] > 0) for name in ("latency_us", "power_W", "energy_J")
+    ])
+    if not good.any():
+        raise ArgumentError("data", str(path), "at least one row with time, power and energy above 0")
+    rows = take(rows, good)
     kind = kind_of(rows)
     memory, compute, limit = activity(rows)
     watts = board_power(limit, memory, compute, power_shares(kind))

@@ -19,7 +19,7 @@ from perfmodel.engine.dataflow.systolic import systolic
 from perfmodel.errors import ArgumentError
 from perfmodel.validation import gemmini_rows, peer_mappings
 from perfmodel.validation.measured.statistics import errors
-from perfmodel.validation.measured.tables import Table, read
+from perfmodel.validation.measured.tables import Table, number, read
 from perfmodel.validation.peer_architectures import architecture
 
 NAME = "arrays"
@@ -32,18 +32,18 @@ def _systolic(table: Table) -> dict[str, tuple[Any, Any, Any]]:
     for row in _rows(table):
         m, n, k = (float(row[name]) for name in "MNK")
         run = systolic(m, n, k, float(row["array_rows"]), float(row["array_cols"]), row["dataflow"])
-        metrics["cycles"].append((float(run.cycles), float(row["total_cycles"]) + 1, row["dataflow"]))
+        metrics["cycles"].append((float(run.cycles), number(row["total_cycles"]) + 1, row["dataflow"]))
         for name, operand, column in (
             ("ifmap_reads", "input", "ifmap_sram_reads"), ("filter_reads", "weight", "filter_sram_reads"),
         ):
-            metrics[name].append((float(run.reads[operand]), float(row[column]), row["dataflow"]))
+            metrics[name].append((float(run.reads[operand]), number(row[column]), row["dataflow"]))
     return _columns(metrics)
 
 
 def _rtl(table: Table) -> dict[str, tuple[Any, Any, Any]]:
     """Gemmini: cycles of a given tiling."""
     found = [
-        (gemmini_rows.predicted_cycles(row), float(row["rtl_cycles"]), row.get("set", ""))
+        (gemmini_rows.predicted_cycles(row), number(row["rtl_cycles"]), row.get("set", ""))
         for row in _rows(table)
     ]
     return _columns({"cycles": found})
@@ -53,7 +53,11 @@ def _priced(row: Row) -> Price:
     op = peer_mappings.layer(row["layer"])
     peer = "zigzag" if row["peer"].startswith("zigzag") else "accelforge"
     made, width = architecture(row["arch"], row["layer"], peer)
-    nest = (peer_mappings.zigzag if peer == "zigzag" else peer_mappings.accelforge)(row["mapping"], op)
+    read_text = peer_mappings.zigzag if peer == "zigzag" else peer_mappings.accelforge
+    try:
+        nest = read_text(row["mapping"], op)
+    except (AttributeError, KeyError, ValueError):
+        raise ArgumentError("mapping", row["mapping"][:80], f"a loop nest as {peer} prints it") from None
     return price(problem(op), made, nest, width, PEERS[peer])
 
 
@@ -62,10 +66,10 @@ def _mappings(table: Table) -> dict[str, tuple[Any, Any, Any]]:
     metrics: dict[str, list[tuple[float, float, str]]] = {"energy": [], "compute_cycles": [], "latency": []}
     for row in _rows(table):
         paid, peer = _priced(row), row["peer"].split()[0]
-        metrics["energy"].append((float(paid.total_energy) * 1e12, float(row["energy_pJ"]), peer))
+        metrics["energy"].append((float(paid.total_energy) * 1e12, number(row["energy_pJ"]), peer))
         compute = float(paid.bottlenecks["compute"])
-        metrics["compute_cycles"].append((compute, float(row["compute_cycles"]), peer))
-        metrics["latency"].append((float(paid.cycles), float(row["latency_cycles"]), peer))
+        metrics["compute_cycles"].append((compute, number(row["compute_cycles"]), peer))
+        metrics["latency"].append((float(paid.cycles), number(row["latency_cycles"]), peer))
     return _columns(metrics)
 
 
@@ -79,7 +83,7 @@ def _mapping_accesses(table: Table) -> dict[str, tuple[Any, Any, Any]]:
         found = next(t for (level, name), t in traffic.items()
                      if level == row["level"] and name in names[row["operand"]])
         for side in metrics:
-            real = float(row[f"{side}_bits"])
+            real = number(row[f"{side}_bits"])
             if real or float(getattr(found, side)):
                 metrics[side].append((8.0 * float(getattr(found, side)), real, row["case"].split("-")[0]))
     return _columns(metrics)
@@ -90,7 +94,7 @@ def _timeloop(table: Table) -> dict[str, tuple[Any, Any, Any]]:
     rows = []
     for row in _rows(table):
         op, nest = peer_mappings.timeloop(row["mapping"], row["problem"])
-        rows.append((float(cycles(problem(op), nest)), float(row["cycles"]), "timeloop"))
+        rows.append((float(cycles(problem(op), nest)), number(row["cycles"]), "timeloop"))
     return _columns({"cycles": rows})
 
 
@@ -104,7 +108,7 @@ def _timeloop_accesses(table: Table) -> dict[str, tuple[Any, Any, Any]]:
     for row in _rows(table):
         found = cases[_known(row["case"], cases)][row["level"], row["dataspace"]]
         for side in metrics:
-            real = float(row[f"{side}_per_instance"])
+            real = number(row[f"{side}_per_instance"])
             mine = float(getattr(found, side)) / float(row["utilized_instances"])
             if real or mine:
                 metrics[side].append((mine, real, "timeloop"))
@@ -132,6 +136,10 @@ def score(table: Table, fidelity: str | None = None) -> dict[str, Any]:
     scorer = next(scorer for columns, scorer in _FILES if columns <= table.header)
     summary, groups = {}, []
     for metric, (guess, real, names) in scorer(table).items():
+        good = np.isfinite(guess) & np.isfinite(real) & (real >= 0)
+        if not good.any():
+            raise ArgumentError("data", str(table.path), f"at least one row with {metric} of 0 or more")
+        guess, real, names = guess[good], real[good], [n for n, g in zip(names, good, strict=True) if g]
         summary[metric] = _errors(guess, real)
         for name in dict.fromkeys(names):
             own = np.array([n == name for n in names])

@@ -49,7 +49,7 @@ def _kernels(table: Table, fidelity: str | None) -> dict[str, Any]:
     from perfmodel.explore.kernel_tables import read_table
     from perfmodel.explore.score_kernels import score as score_kernels
 
-    parts = standard_tables(read_table(table.path))
+    parts = [] if table.path.suffix == ".npz" else standard_tables(read_table(table.path))
     if not any(family.columns <= set(part) for family in FAMILIES for part in parts):
         allowed = ", ".join((*known(), "serving points", "batches", *(family.name for family in FAMILIES)))
         columns = ", ".join(sorted(table.header))

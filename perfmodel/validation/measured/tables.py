@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +30,7 @@ class Table:
 
     def numbers(self, name: str) -> Any:
         """A column as float64; nan where a field is empty or no number."""
-        return np.array([_number(v) for v in self.columns[name]], dtype=np.float64)
+        return np.array([number(v) for v in self.columns[name]], dtype=np.float64)
 
     def texts(self, name: str) -> Any:
         """A column as an array of text."""
@@ -41,20 +43,23 @@ def read(path: str | Path) -> Table:
     if not place.is_file():
         raise ArgumentError("data", str(path), "the path of a CSV (.csv, .csv.gz) or NumPy (.npz) file")
     if place.suffix == ".npz":
-        with np.load(place, allow_pickle=False) as archive:
-            return Table(place, {name: archive[name] for name in archive.files})
+        try:
+            with place.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                return Table(place, {name: archive[name] for name in archive.files})
+        except (zipfile.BadZipFile, OSError, EOFError, ValueError, zlib.error) as error:
+            raise ArgumentError("data", str(place), f"a NumPy archive ({error})") from error
     return Table(place, _csv(place))
 
 
 def _csv(place: Path) -> Mapping[str, Sequence[str]]:
     try:
         with (
-            gzip.open(place, "rt", encoding="utf-8", newline="")
+            gzip.open(place, "rt", encoding="utf-8-sig", newline="")
             if place.suffix == ".gz"
-            else place.open(encoding="utf-8", newline="")
+            else place.open(encoding="utf-8-sig", newline="")
         ) as lines:
             rows = list(csv.reader(lines))
-    except (UnicodeDecodeError, gzip.BadGzipFile, csv.Error) as error:
+    except (UnicodeDecodeError, OSError, EOFError, zlib.error, csv.Error) as error:
         raise ArgumentError("data", str(place), f"a CSV file in UTF-8 ({error})") from error
     if len(rows) < 2:
         raise ArgumentError("data", str(place), "a header line and at least one row")
@@ -64,7 +69,8 @@ def _csv(place: Path) -> Mapping[str, Sequence[str]]:
     return {name: [row[i] for row in rows[1:]] for i, name in enumerate(rows[0])}
 
 
-def _number(text: Any) -> float:
+def number(text: Any) -> float:
+    """The number that a field states, nan where it states none."""
     try:
         return float(text)
     except ValueError:
