@@ -97,3 +97,8 @@ def test_simulated_rows_without_cycles_are_left_out(tmp_path, cycles):
     scored = pm.validate(data=path).to_dict()
     assert scored["summary"]["cycles"]["n"] == 1 and scored["summary"]["cycles"]["exact"] == 1.0
     json.dumps(scored, allow_nan=False)
+
+
+def test_a_device_without_a_memory_size_serves_without_a_limit():
+    served = pm.serving("llama-3.1-8b", "epyc-7763", precision="fp32", concurrency=[2, 8], input=64, output=16)
+    assert np.all(np.isfinite(served.tpot)) and np.all(served.tpot > 0)

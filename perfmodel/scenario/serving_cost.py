@@ -84,9 +84,9 @@ class Hardware:
         links = {**device.links, **system.links}
         near = next(iter(links.values()), None)
         far = list(links.values())[-1] if len(links) > 1 else near
-        power = device.power
+        power, held = device.power, device.main_memory.capacity
         return cls(
-            bandwidth=device.main_memory.bandwidth, capacity=device.main_memory.capacity,
+            bandwidth=device.main_memory.bandwidth, capacity=float("inf") if held is None else held,
             peaks=device.compute["matrix"].peak,
             link=near.bandwidth if near is not None else float("inf"),
             latency=near.latency if near is not None else 0.0,
