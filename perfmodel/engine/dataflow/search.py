@@ -196,7 +196,7 @@ class Shared:
     """
 
     #: Rows per plan and task.
-    ROWS = 384
+    ROWS = 224
 
     def __init__(self, tasks: Sequence[Task]) -> None:
         first = tasks[0]
