@@ -102,3 +102,10 @@ def test_simulated_rows_without_cycles_are_left_out(tmp_path, cycles):
 def test_a_device_without_a_memory_size_serves_without_a_limit():
     served = pm.serving("llama-3.1-8b", "epyc-7763", precision="fp32", concurrency=[2, 8], input=64, output=16)
     assert np.all(np.isfinite(served.tpot)) and np.all(served.tpot > 0)
+
+
+def test_scores_of_kernels_report_the_share_of_rows_inside_the_interval(tmp_path):
+    for fidelity in ("roofline", "dataflow", "calibrated"):
+        scored = pm.validate(data=_gemm(tmp_path), fidelity=fidelity).to_dict()
+        assert 0 <= scored["summary"]["coverage"] <= 1
+        assert all(0 <= group["coverage"] <= 1 for group in scored["groups"])

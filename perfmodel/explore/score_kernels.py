@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from perfmodel.engine.kernels.calibration import KernelCalibration, corrections_for
+from perfmodel.engine.kernels.calibration import Applied, KernelCalibration, corrections_for
 from perfmodel.engine.kernels.facts import GpuFacts, gpu_facts
+from perfmodel.engine.priors import CAUTIOUS
 from perfmodel.errors import ArgumentError, UnknownNameError
 from perfmodel.explore.kernel_adapters import standard_tables
 from perfmodel.explore.kernel_known import recognise
@@ -17,8 +18,11 @@ from perfmodel.explore.kernel_tables import Family, Rows, device_name, read_tabl
 from perfmodel.hardware.catalog import device
 
 
-def errors(predicted: Any, measured: Any) -> dict[str, Any]:
-    """Error summary of predictions: mape, median, p90, bias in per cent, rank correlation."""
+def errors(predicted: Any, measured: Any, inside: Any = None) -> dict[str, Any]:
+    """Error summary of predictions: mape, median, p90, bias in per cent, rank correlation.
+
+    inside  per row, whether the measured value lies in the 80 % interval; gives `coverage`
+    """
     relative = np.abs(predicted / measured - 1.0)
     order = [np.argsort(np.argsort(v)).astype(float) for v in (predicted, measured)]
     spread = order[0].std() * order[1].std()
@@ -28,6 +32,7 @@ def errors(predicted: Any, measured: Any) -> dict[str, Any]:
         "n": len(measured), "mape": 100 * float(relative.mean()), "median": 100 * float(np.median(relative)),
         "p90": 100 * float(np.quantile(relative, 0.9)),
         "bias": 100 * float(np.expm1(np.mean(np.log(predicted / measured)))), "spearman": rank,
+        **({} if inside is None else {"coverage": float(np.mean(inside))}),
     }
 
 
@@ -38,7 +43,7 @@ def score(path: str | Path, fidelity: str = "calibrated",
     fidelity  roofline (bound of the datasheet), dataflow (documented corrections), calibrated (shipped ones)
     Raises ArgumentError where no model predicts the columns of the table.
     """
-    predicted, measured, groups, names = [], [], [], []
+    predicted, measured, covered, groups, names = [], [], [], [], []
     skipped: dict[str, int] = {}
     for rows in tables_of_file(path):
         family = recognise(rows)
@@ -46,7 +51,7 @@ def score(path: str | Path, fidelity: str = "calibrated",
             raise ArgumentError("data", str(path), "a table with a column system or device")
         names.append(family.name)
         rows = _described(_timed(rows, skipped), skipped)
-        for group, device_, mine, seconds, origin in _answers(family, rows, fidelity, files):
+        for group, device_, mine, seconds, origin, (low, high) in _answers(family, rows, fidelity, files):
             known = mine["latency_us"] * 1e-6
             good = np.isfinite(seconds)
             if not good.all():
@@ -56,12 +61,13 @@ def score(path: str | Path, fidelity: str = "calibrated",
                 continue
             predicted.append(seconds)
             measured.append(known)
+            covered.append((known >= low * seconds) & (known <= high * seconds))
             groups.append({"family": family.name, "device": device_, "group": group, "calibration": origin,
-                           **errors(seconds, known)})
+                           **errors(seconds, known, covered[-1])})
     if not predicted:
         raise ArgumentError("data", str(path), "at least one row that can be scored; left out: "
                             + "; ".join(f"{reason} ({count} rows)" for reason, count in skipped.items()))
-    summary = errors(np.concatenate(predicted), np.concatenate(measured))
+    summary = errors(*(np.concatenate(parts) for parts in (predicted, measured, covered)))
     found = "+".join(dict.fromkeys(names))
     return {"family": found, "fidelity": fidelity, "summary": summary, "groups": groups, "skipped": skipped}
 
@@ -99,8 +105,8 @@ def tables_of_file(path: str | Path) -> list[Rows]:
 
 def _answers(
     family: Family, rows: Rows, fidelity: str, files: tuple[KernelCalibration, ...] | None
-) -> Iterator[tuple[str, str, Rows, Any, str]]:
-    """(group, device, rows, predicted seconds, origin of the corrections) of every group of every device."""
+) -> Iterator[tuple[str, str, Rows, Any, str, tuple[float, float]]]:
+    """(group, device, rows, predicted seconds, origin, interval) of every group of every device."""
     systems = rows["system"]
     names = family.groups(rows)
     for system in np.unique(systems):
@@ -108,16 +114,19 @@ def _answers(
         gpu = gpu_facts(device(name))
         for group in np.unique(names[systems == system]):
             some = take(rows, (systems == system) & (names == group))
-            seconds, origin = _predict(family, some, gpu, str(group), name, fidelity, files)
-            yield str(group), name, some, seconds, origin
+            seconds, origin, ends = _predict(family, some, gpu, str(group), name, fidelity, files)
+            yield str(group), name, some, seconds, origin, ends
 
 
 def _predict(family: Family, rows: Rows, gpu: GpuFacts, group: str, name: str, fidelity: str,
-             files: tuple[KernelCalibration, ...] | None) -> tuple[Any, str]:
-    if fidelity == "roofline":
-        return family.bound(rows, gpu, group), "datasheet"
+             files: tuple[KernelCalibration, ...] | None) -> tuple[Any, str, tuple[float, float]]:
+    """Predicted seconds, where the corrections come from, and measured / predicted at both interval ends."""
+    if fidelity == "roofline":  # from the bound itself to that of a matrix unit at its cautious efficiency
+        return family.bound(rows, gpu, group), "datasheet", (1.0, 1.0 / CAUTIOUS["matrix"])
     if fidelity == "dataflow":
-        return family.predict(rows, gpu, family.corrections(), group).seconds, "documented"
+        applied = Applied(family.corrections(), "", "")
+        seconds = family.predict(rows, gpu, applied.values, group).seconds
+        return seconds, "documented", (applied.low, applied.high)
     applied = corrections_for(family.name, family.corrections, name, group, files)
     origin = f"{applied.calibration}: {applied.group}"
-    return family.predict(rows, gpu, applied.values, group).seconds, origin
+    return family.predict(rows, gpu, applied.values, group).seconds, origin, (applied.low, applied.high)
