@@ -109,3 +109,26 @@ def test_scores_of_kernels_report_the_share_of_rows_inside_the_interval(tmp_path
         scored = pm.validate(data=_gemm(tmp_path), fidelity=fidelity).to_dict()
         assert 0 <= scored["summary"]["coverage"] <= 1
         assert all(0 <= group["coverage"] <= 1 for group in scored["groups"])
+
+
+def test_meshes_of_sizes_and_hardware_on_an_array_equal_their_points():
+    device, rates, rows = pm.device("gemmini"), [1e9, 8e9, 16e9], [1, 64]
+    mesh = pm.kernel(
+        pm.op.matmul(rows, 512, 512), device.vary({"memory.dram.bandwidth": rates}), precision="int8",
+        fidelity="dataflow",
+    )
+    found = np.array([[
+        float(pm.kernel(pm.op.matmul(m, 512, 512), device.vary({"memory.dram.bandwidth": rate}),
+                        precision="int8", fidelity="dataflow").latency)
+        for rate in rates] for m in rows])
+    axes = list(mesh.axes)
+    latency = np.asarray(mesh.latency) if axes[0] == "m" else np.asarray(mesh.latency).T
+    np.testing.assert_allclose(latency, found, rtol=1e-12)
+    assert np.all(np.diff(found, axis=1) <= 0)
+
+
+def test_fractional_means_map_as_whole_tiles():
+    shared = {"precision": "int8", "fidelity": "dataflow"}
+    mean = pm.kernel(pm.op.grouped_matmul(3.5, 64, 64, experts=2), "gemmini", **shared)
+    whole = pm.kernel(pm.op.grouped_matmul(4, 64, 64, experts=2), "gemmini", **shared)
+    assert float(mean.latency) == pytest.approx(float(whole.latency))

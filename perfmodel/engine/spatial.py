@@ -1,22 +1,21 @@
 """Ops on a spatial array: the best mapping answers at fidelity ``dataflow``.
 
 Operators that are one loop nest of multiply-accumulates are mapped; the others keep their roofline cost.
-A mapping is searched per distinct op, so sizes must be numbers here; hardware sweeps of one op are
-``pm.map`` with arrays in the device.
+A mapping is searched per distinct op and point of the mesh.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from perfmodel.algebra import Value, maximum
+from perfmodel.algebra import Value, maximum, product
 from perfmodel.engine.dataflow.accelerator import Accelerator, Widths, widths
 from perfmodel.engine.dataflow.adapter import accelerator
-from perfmodel.engine.dataflow.mapper import MappingResult, map_op
+from perfmodel.engine.dataflow.mapper import MappingResult, map_op, spread_designs
 from perfmodel.engine.power import prices
 from perfmodel.engine.roofline import OpCost, compute_format, cost
 from perfmodel.errors import ArgumentError
@@ -31,37 +30,68 @@ MAPPED = ("matmul", "grouped_matmul", "conv1d", "conv2d", "conv3d")
 #: mappings found in this process: a network repeats its layers, a sweep asks again
 _FOUND: dict[tuple[Any, ...], MappingResult] = {}
 _MOST_KEPT = 10_000
+#: points of a mesh that one op may have
+_MOST_POINTS = 10_000
 
 
 def mapped_cost(op: Op, system: System, precision: Precision, *, objective: str = "latency") -> OpCost:
     """Cost of an op under its best mapping; its roofline cost where it is not one product.
 
+    Sizes and hardware numbers may be arrays: a mapping is searched per point.
     Time is never below the roofline: what the mapping does not model (elementwise tails) is bounded by it.
-    Raises ArgumentError for sizes that are arrays, InfeasibleError where no mapping fits.
+    Raises InfeasibleError where no mapping fits.
     """
     bound = cost(op, system, precision)
     if op.family not in MAPPED:
         return bound
-    found = best_mapping(op, system, precision, objective)
+    latency, energy = _figures(op, system, precision, objective)
     # a description without energies prices nothing: the device's power answers, not an energy of zero
-    # static power is charged once, for the whole pass
-    energy = found.energy - found.price.energy.get("static", 0.0) if prices(system) else None
-    return replace(bound, busy=maximum(found.latency, bound.busy_time / op.count), energy=energy)
+    return replace(
+        bound, busy=maximum(latency, bound.busy_time / op.count), energy=energy if prices(system) else None
+    )
 
 
-def best_mapping(op: Op, system: System, precision: Precision, objective: str) -> MappingResult:
-    """Best mapping of one op, found once per process."""
-    if any(np.size(bound) > 1 for bound in op.loops.values()):
-        raise ArgumentError("fidelity", "dataflow", "single sizes on a spatial array; ask point by point")
+def _figures(op: Op, system: System, precision: Precision, objective: str) -> tuple[Value, Value]:
+    """Latency [s] and energy without static power [J], which is charged once for the whole pass."""
     array, wide, format_key = described(system, op, precision)
-    sizes = tuple((name, float(np.asarray(value).reshape(-1)[0])) for name, value in op.loops.items())
+    designs_shape, designs = spread_designs(array)
+    shape = np.broadcast_shapes(designs_shape, *(np.shape(bound) for bound in op.loops.values()))
+    if int(np.prod(shape)) > _MOST_POINTS:
+        raise ArgumentError("points", int(np.prod(shape)), f"at most {_MOST_POINTS} mappings of one op")
+    number = np.broadcast_to(np.arange(len(designs)).reshape(designs_shape), shape)
+    figures = np.empty((2, *shape))
+    for index in np.ndindex(shape):
+        found = best_mapping(_at(op, shape, index), designs[number[index]], wide, format_key, objective)
+        figures[(0, *index)] = found.latency
+        figures[(1, *index)] = found.energy - found.price.energy.get("static", 0.0)
+    return (figures[0], figures[1]) if shape else (float(figures[0]), float(figures[1]))
+
+
+def best_mapping(
+    op: Op, array: Accelerator, wide: Widths, format_key: str, objective: str
+) -> MappingResult:
+    """Best mapping of one op, found once per process."""
+    sizes = tuple((name, float(np.asarray(value))) for name, value in op.loops.items())
     axes = tuple(repr(tensor.axes) for tensor in op.tensors)
     key = (repr(array), repr(wide), format_key, op.family, sizes, axes, objective)
     if key not in _FOUND:
         if len(_FOUND) >= _MOST_KEPT:
             _FOUND.clear()
-        _FOUND[key] = map_op(replace(op, loops=_whole(op.loops)), array, objective, precision=wide)
+        _FOUND[key] = map_op(_whole(op), array, objective, precision=wide)
     return _FOUND[key]
+
+
+def _at(part: Any, shape: tuple[int, ...], index: tuple[int, ...]) -> Any:
+    """The part at one point of the mesh: every array in it becomes its number there."""
+    if isinstance(part, np.ndarray):
+        return float(np.broadcast_to(part, shape)[index])
+    if isinstance(part, Mapping):
+        return {name: _at(value, shape, index) for name, value in part.items()}
+    if isinstance(part, tuple):
+        return tuple(_at(value, shape, index) for value in part)
+    if is_dataclass(part) and not isinstance(part, type):
+        return replace(part, **{f.name: _at(getattr(part, f.name), shape, index) for f in fields(part)})
+    return part
 
 
 def described(system: System, op: Op, precision: Precision) -> tuple[Accelerator, Widths, str]:
@@ -74,8 +104,9 @@ def described(system: System, op: Op, precision: Precision) -> tuple[Accelerator
     return accelerator(device, key), wide, key
 
 
-def _whole(loops: Mapping[str, Value]) -> dict[str, float]:
-    """Loop bounds as whole numbers: a mean (tokens per expert) is rounded up, as a tile is."""
-    return {
-        name: float(np.ceil(float(np.asarray(value).reshape(-1)[0]) - 1e-9)) for name, value in loops.items()
-    }
+def _whole(op: Op) -> Op:
+    """With whole loop bounds: a mean (tokens per expert) is rounded up, as a tile is."""
+    loops = {name: float(np.ceil(float(np.asarray(value)) - 1e-9)) for name, value in op.loops.items()}
+    grown = product(loops.values()) / product(float(np.asarray(value)) for value in op.loops.values())
+    work = tuple(replace(part, operations=part.operations * grown) for part in op.work)
+    return replace(op, loops=loops, work=work)
