@@ -137,6 +137,34 @@ def best(action: Callable[[], object], repeats: int) -> tuple[float, float]:
     return min(cpu), min(wall)
 
 
+def searches() -> dict[str, float]:
+    """Mappings and served operating points per second of CPU time."""
+    import numpy as np
+
+    import perfmodel as pm
+
+    product = pm.op.matmul(m=4096, n=4096, k=4096)
+    pm.map(product, "array-16x16", objective="energy")  # imports and caches
+    start = time.process_time()
+    mapped = pm.map(product, "array-128x128", objective="energy")
+    spent = time.process_time() - start
+    loads, lengths = np.arange(1.0, 513.0), np.linspace(128.0, 8192.0, 256).round()
+    pm.serving("llama-3.1-8b", "h100-sxm5", concurrency=1, input=128, output=64)
+    start = time.process_time()
+    pm.serving("llama-3.1-8b", "h100-sxm5", concurrency=loads, input=lengths, output=256)
+    served = time.process_time() - start
+    points = float(loads.size * lengths.size)
+    return {
+        "mappings": mapped.mappings,
+        "mapping_cpu_seconds": spent,
+        "mappings_per_second": mapped.mappings / spent,
+        "requests": float(np.sum(loads)) * lengths.size,
+        "serving_cpu_seconds": served,
+        "serving_points_per_second": points / served,
+        "requests_per_second": float(np.sum(loads)) * lengths.size / served,
+    }
+
+
 def _child_seconds() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
@@ -206,6 +234,17 @@ def report(found: dict[str, float]) -> None:
         f"the mesh is {found['ratio_to_single_calls']:,.0f} x faster"
     )
     print(f"                   largest relative difference {found['largest_difference']:.1e}")
+    mapping, serving = found["mapping_cpu_seconds"], found["serving_cpu_seconds"]
+    print(
+        f"mapping search     {found['mappings']:.3g} mappings of a product of 4096^3 in {mapping:.2f} s "
+        f"= {mapping / product:.1f} of those GEMMs: {found['mappings_per_second']:.3g} mappings/s"
+    )
+    print(
+        f"serving            {found['requests']:.3g} requests in flight at all operating points in "
+        f"{serving:.2f} s = {serving / product:.1f} of those GEMMs:\n"
+        f"                   {found['requests_per_second']:.3g} requests/s, "
+        f"{found['serving_points_per_second']:.3g} points/s"
+    )
     empty = found["empty_interpreter_seconds"]
     print(f"empty interpreter  {1e3 * empty:.0f} ms of CPU time")
     for name, label in SHOWN.items():
@@ -223,7 +262,7 @@ def main() -> int:
     parser.add_argument("--points", type=float, default=1e7, help="points of the mesh (default 1e7)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
-    found = {**mesh(options.points), **start_up()}
+    found = {**mesh(options.points), **searches(), **start_up()}
     if options.json:
         print(json.dumps({**found, "missed": missed(found)}, indent=2))
         return 1 if missed(found) else 0
