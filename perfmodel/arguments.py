@@ -28,13 +28,15 @@ def number(
     if is_symbolic(value):
         return value
     allowed = _range_text(low, above, high, whole)
-    if isinstance(value, (bool, str, bytes)) or value is None:
+    if isinstance(value, (bool, str, bytes, np.bool_, np.datetime64, np.timedelta64)) or value is None:
         raise ArgumentError(name, value, allowed)
     try:
         axis = value if is_value(value) else as_axis(name, value)
         array = np.asarray(axis.values if isinstance(axis, Axis) else axis, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ArgumentError(name, value, allowed) from None
+    if array.ndim > 1 and not is_value(value):
+        raise ArgumentError(name, value, allowed)
     wrong = ~np.isfinite(array) | (array < low) | (array > high)
     if above:
         wrong |= array == low

@@ -96,14 +96,18 @@ def as_axis(name: str, value: Any) -> Any:
         values = _numeric(name, value)
         return Axis(name, values)
     if isinstance(value, Axis):
+        if not isinstance(value.name, str) or not value.name:
+            raise ArgumentError("Axis.name", value.name, "a text that names the axis")
         return Axis(value.name, _numeric(value.name, value.values))
     return value
 
 
 def _numeric(name: str, value: Any) -> Any:
     try:
+        if np.asarray(value).dtype.kind in "bSUmMcV":  # texts and truths are not read as numbers
+            raise TypeError
         values = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ArgumentError(name, value, "a list of numbers") from error
     if values.ndim != 1 or values.size == 0:
         raise ArgumentError(name, value, "a one-dimensional list of at least one number")

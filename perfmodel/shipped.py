@@ -32,7 +32,7 @@ def _first_key(path: Path) -> str:
     return ""
 
 
-def locate(name: str, place: str, first_key: str) -> Path:
+def locate(name: str | Path, place: str, first_key: str) -> Path:
     """File of a shipped name or of a path.
 
     Raises UnknownNameError (nearest match) for an unknown name, ArgumentError for a path that is no file.

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import perfmodel as pm
+from perfmodel.errors import ArgumentError
 
 MODEL = "llama-3.1-8b"
 
@@ -70,3 +71,54 @@ def test_named_arrays_keep_their_axes_through_pickle():
     array = pm.inference(MODEL, "h100-sxm5", batch=[1, 8]).tpot
     back = pickle.loads(pickle.dumps(array))
     assert back.axes == ("batch",) and list(back.coords["batch"]) == [1, 8]
+
+
+REFUSED = [
+    ("texts as numbers", lambda: pm.inference(MODEL, "h100-sxm5", batch=["8"])),
+    ("truth of numpy", lambda: pm.inference(MODEL, "h100-sxm5", batch=np.True_)),
+    ("list of truths", lambda: pm.inference(MODEL, "h100-sxm5", batch=[True])),
+    ("date", lambda: pm.inference(MODEL, "h100-sxm5", batch=np.datetime64("2020"))),
+    ("beyond float", lambda: pm.inference(MODEL, "h100-sxm5", batch=10**400)),
+    ("axis without a name", lambda: pm.inference(MODEL, "h100-sxm5", batch=pm.Axis("", [1]))),
+    ("runtime", lambda: pm.inference(MODEL, "h100-sxm5", fidelity="calibrated", runtime=None)),
+    ("device as model", lambda: pm.inference(pm.device("t4"), "h100-sxm5")),
+    ("model as system", lambda: pm.inference(MODEL, pm.workload("bert-base"))),
+    ("image network generates", lambda: pm.inference("resnet-50", "h100-sxm5")),
+    ("encoder generates", lambda: pm.inference("bert-base", "h100-sxm5")),
+    ("image network serves tokens", lambda: pm.serving("resnet-50", "h100-sxm5", concurrency=1)),
+    ("count nan", lambda: pm.system("t4", count=float("nan"))),
+    ("count inf", lambda: pm.system("t4", count=float("inf"))),
+    ("changes as a list", lambda: pm.system("t4").vary([1])),
+    ("path as a number", lambda: pm.system("t4").vary({5: 1})),
+    ("workload path as a number", lambda: pm.workload(MODEL).vary({5: 1})),
+    ("value in two dimensions", lambda: pm.system("h100-sxm5").vary({"device.memory.hbm.bandwidth": [[1e12]]})),
+    ("window beyond the input", lambda: pm.op.conv2d(1, 3, 8, 5, 5, kernel=7, padding=0)),
+    ("more kept than there", lambda: pm.op.top_k(rows=1, width=4, kept=8)),
+    ("forward with tp of nothing to split", lambda: pm.forward("resnet-50", "h100-sxm5:8", tp=2)),
+    ("forward tp beyond the system", lambda: pm.forward(MODEL, "h100-sxm5", tp=2)),
+    ("forward tp that does not divide", lambda: pm.forward(MODEL, "h100-sxm5:8", tp=3)),
+    ("forward context", lambda: pm.forward(MODEL, "h100-sxm5", query=10, context=5)),
+    ("flops of no batch", lambda: pm.workload(MODEL).flops(batch=0)),
+    ("flops context", lambda: pm.workload(MODEL).flops(1, query=8, context=4)),
+    ("sequence_parallel", lambda: pm.training(MODEL, "h100-sxm5:8", batch=8, sequence=64, tp=8, sequence_parallel="no")),
+]
+
+
+@pytest.mark.parametrize("call", [row[1] for row in REFUSED], ids=[row[0] for row in REFUSED])
+def test_refused(call):
+    """Each of these was computed, or left the error tree."""
+    with pytest.raises(ArgumentError):
+        call()
+
+
+def test_count_of_numpy():
+    assert pm.system("t4", count=np.int64(4)).count == 4.0
+
+
+def test_logarithmic_range_of_whole_numbers(capsys):
+    """2048 came out as 2048.000000000001, which is no number of tokens."""
+    from perfmodel.cli import main
+
+    line = "kernel attention batch=8 query=1 context=1024:65536:7:log heads=32 kv_heads=8 --on h100-sxm5"
+    assert main(line.split()) == 0
+    assert "65536" in capsys.readouterr().out

@@ -62,7 +62,10 @@ def _range(text: str, read: Callable[[str], float]) -> list[float]:
         return [float(v) for v in np.linspace(start, stop, count)]
     if start <= 0 or stop <= 0:
         raise ArgumentError("range", text, "ends above 0 for a log range")
-    return [float(v) for v in np.geomspace(start, stop, count)]
+    # powers of two stay whole numbers in spite of the logarithm
+    values = np.geomspace(start, stop, count)
+    whole = np.round(values)
+    return [float(v) for v in np.where(np.isclose(values, whole, rtol=1e-12, atol=0.0), whole, values)]
 
 
 def names(text: str) -> str | list[str]:

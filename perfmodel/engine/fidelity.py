@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from perfmodel.arguments import choice
 from perfmodel.engine.roofline import OpCost, cost
+from perfmodel.errors import ArgumentError
 from perfmodel.formats import Precision
 from perfmodel.hardware.array import SpatialArray
 from perfmodel.hardware.device import System
@@ -24,6 +25,8 @@ def cost_model(fidelity: str, runtime: str = "vllm", end: str = "middle") -> Cos
     end      ``low``, ``middle`` or ``high`` end of a calibrated interval
     """
     chosen = choice("fidelity", fidelity, FIDELITIES)
+    if not isinstance(runtime, str) or not runtime:
+        raise ArgumentError("runtime", runtime, "the name of a runtime, such as vllm")
     if chosen == "roofline":
         return cost
 

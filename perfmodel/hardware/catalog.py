@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 from perfmodel import shipped
 from perfmodel.errors import ArgumentError, UnknownNameError
 from perfmodel.hardware.device import Device, System
-from perfmodel.spec import load, replace_path
+from perfmodel.spec import get_path, load, replace_path
 
 PLACE = "hardware_specs"
 
@@ -22,7 +23,7 @@ def device(name: str | Path | Device) -> Device:
     """
     if isinstance(name, Device):
         return name
-    path = shipped.locate(str(name), PLACE, "device")
+    path = shipped.locate(name, PLACE, "device")
     return load(Device, path, resolve=lambda base: shipped.locate(base, PLACE, "device"))
 
 
@@ -35,6 +36,8 @@ def system(name: str | Path | Device | System, count: int | None = None) -> Syst
         return name if count is None else replace(name, count=float(_positive(count)))
     if isinstance(name, Device):
         return _joined(name, count)
+    if not isinstance(name, (str, Path)):
+        raise ArgumentError("system", name, "a shipped name, the path of a YAML file, a Device or a System")
     text = str(name)
     head, colon, tail = text.rpartition(":")
     if colon and tail.isdigit() and count is None:
@@ -57,7 +60,8 @@ def _joined(single: Device, count: int | None) -> System:
 
 
 def _positive(count: Any) -> int:
-    if isinstance(count, bool) or not isinstance(count, (int, float)) or count < 1 or count != int(count):
+    wrong = isinstance(count, bool) or not isinstance(count, (Integral, float))
+    if wrong or not 1 <= count < float("inf") or count != int(count):
         raise ArgumentError("count", count, "a whole number of devices, at least 1")
     return int(count)
 
@@ -91,8 +95,13 @@ def vary(target: Any, changes: Mapping[str, Any]) -> Any:
     A value may be a number in SI units, a text with a unit, or a list: a list becomes a named axis.
     Raises UnknownNameError for a wrong path, UnitError or ArgumentError for a wrong value.
     """
+    if not isinstance(changes, Mapping) or not all(isinstance(path, str) for path in changes):
+        raise ArgumentError("changes", changes, "a mapping of paths to values")
     for path, value in changes.items():
-        target = replace_path(target, own_path(target, path), value)
+        own = own_path(target, path)
+        target = replace_path(target, own, value)
+        if getattr(get_path(target, own), "ndim", 0) > 1:
+            raise ArgumentError(path, value, "a number or a one-dimensional list")
     return target
 
 

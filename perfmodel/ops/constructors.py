@@ -38,6 +38,8 @@ AMOUNTS = ("operations", "special", "parameters", "vector", "rounds", "state_byt
 ZERO = {("random_numbers", "state")}
 CHOICES: Mapping[tuple[str, str], tuple[str, ...]] = {("norm", "kind"): ("rms", "layer")}
 PAIRS = ("kernel", "stride", "dilation", "padding")
+#: operator -> (argument, the one that bounds it)
+SELECTED = {"top_k": (("kept", "width"),), "router_topk": (("picks", "width"),)}
 CAUSAL = ("query", "context")
 
 
@@ -140,6 +142,11 @@ def _together(family: str, given: Mapping[str, Any]) -> None:
         if query is not None and context is not None and np.max(query) > np.min(context):
             allowed = f"at least query = {np.max(query):g} (the context holds the new tokens too)"
             raise ArgumentError(f"{family}.context", float(np.min(context)), allowed)
+    for part, whole_of in SELECTED.get(family, ()):
+        few, all_of = _values(given[part]), _values(given[whole_of])
+        if few is not None and all_of is not None and np.max(few) > np.min(all_of):
+            allowed = f"at most {whole_of} = {np.min(all_of):g}"
+            raise ArgumentError(f"{family}.{part}", float(np.max(few)), allowed)
     heads, kv = _values(given.get("heads")), _values(given.get("kv_heads"))
     if heads is not None and kv is not None:
         wrong = np.mod.outer(heads, kv) != 0

@@ -6,7 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from perfmodel.algebra import is_symbolic
 from perfmodel.axes import Axis
+from perfmodel.errors import ArgumentError
 from perfmodel.ops.core import Op
 from perfmodel.ops.registry import find
 
@@ -29,6 +33,11 @@ class Deferred:
     def build(self) -> Op:
         """The Op with the arguments as they are now."""
         op: Op = find(self.family)(**self.arguments)
+        if self.family.startswith(("conv", "pool")):
+            for name, bound in op.loops.items():
+                if not is_symbolic(bound) and np.any(np.less(bound, 1)):
+                    allowed = f"a window within the padded input (loop {name} is empty)"
+                    raise ArgumentError(self.family, self, allowed)
         return op
 
     def __repr__(self) -> str:

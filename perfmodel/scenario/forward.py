@@ -18,7 +18,8 @@ from perfmodel.formats import precision as precision_of
 from perfmodel.hardware.catalog import system as system_of
 from perfmodel.hardware.device import Device, System
 from perfmodel.result import Result
-from perfmodel.scenario.solve import Scenario
+from perfmodel.scenario.feasible import divides
+from perfmodel.scenario.solve import TOO_LARGE, Scenario
 from perfmodel.workload.graph import Graph
 from perfmodel.workload.step import Step
 from perfmodel.workload.transforms import tensor_parallel
@@ -67,6 +68,14 @@ def forward(
     return FORWARD.solve(inputs, fixed, fidelity, runtime, progress)
 
 
+REASONS = (
+    "",
+    TOO_LARGE,
+    "tp must divide the heads, widths and vocabulary that it splits; 1 where no op can be split",
+    "tp must not exceed the devices of the system",
+    "context must be at least query (it holds the new tokens too)",
+)
+
 #: what may bound a pass; index = code
 BOUNDS = ("compute", "memory", "links", "overhead")
 
@@ -101,10 +110,9 @@ def metrics(
     device = system.device
     latency = total([c.busy_time for c in spent] + [c.serial_time for c in spent])
     footprint = capacity.footprint(graph, precision)
-    limit = device.main_memory.capacity
-    too_large = np.asarray(footprint.total > limit if limit is not None else False)
-    if np.any(too_large):
-        latency = np.where(too_large, np.nan, latency)
+    reason = _reason(system, tp, footprint.total, **rest)
+    if np.any(reason > 0):
+        latency = np.where(reason > 0, np.nan, latency)
     energy = energy_of(spent, system, latency) * tp
     moved = total(c.count * c.demand.matching("memory") for c in spent)
     peak = device.compute["matrix"].peak.get(precision.format("activation").compute, np.nan)
@@ -124,9 +132,27 @@ def metrics(
         "mfu": graph.flops / latency / peak,
         "mbu": moved / latency / (np.nan if bandwidth is None else bandwidth),
         "bound": np.argmax(np.stack(np.broadcast_arrays(*sums)), axis=0),
-        "feasible": 1.0 - too_large,
-        "reason": np.asarray(too_large, dtype=np.int64),
+        "feasible": np.asarray(reason == 0, dtype=np.float64),
+        "reason": reason,
     }
+
+
+def _reason(
+    system: System, tp: Any, memory: Any, *, workload: Workload, query: Any, context: Any, **_: Any
+) -> Any:
+    """Code of the first reason against each point, an index into REASONS."""
+    limit = system.device.main_memory.capacity
+    alone = not any("tp" in op.split for op in workload.graph(batch=1.0, query=1.0, context=1.0).ops)
+    checks = [
+        memory > limit if limit is not None else np.False_,
+        np.logical_not(divides(workload, tp)) | (alone & (np.asarray(tp) > 1)),
+        tp > system.count,
+        np.False_ if context is None else np.asarray(workload.generates & np.less(context, query)),
+    ]
+    code: Any = np.zeros((), dtype=np.int64)
+    for number, failed in reversed(list(enumerate(checks, start=1))):
+        code = np.where(failed, number, code)
+    return code
 
 
 def _phases(
@@ -135,4 +161,6 @@ def _phases(
     return {"forward": costs(graph_of(**rest), system, precision, model)}
 
 
-FORWARD = Scenario("forward", metrics, _phases, labels={"bound": BOUNDS})
+FORWARD = Scenario(
+    "forward", metrics, _phases, reasons=REASONS, labels={"bound": BOUNDS}, blame=("tp", "query", "context")
+)

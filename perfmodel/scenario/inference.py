@@ -24,8 +24,7 @@ from perfmodel.scenario.solve import Scenario
 from perfmodel.workload.graph import Graph
 from perfmodel.workload.step import Step
 from perfmodel.workload.transforms import pipeline_parallel, tensor_parallel
-from perfmodel.workload.workload import Workload
-from perfmodel.workload.workload import workload as workload_of
+from perfmodel.workload.workload import Workload, language_model
 
 #: Gauss-Legendre nodes on [-1/2, 1/2] and weights: the mean over the growing context, exact up to degree 5.
 NODES = (-0.3872983346207417, 0.0, 0.3872983346207417)
@@ -77,7 +76,7 @@ def inference(
         "pp": whole("pp", pp),
         "reserve": number("reserve", reserve, above=False),
         "system": system_of(system),
-        "workload": workload_of(workload),
+        "workload": language_model(workload),
     }
     fixed = {
         "precision": precision_of(precision),

@@ -27,8 +27,7 @@ from perfmodel.scenario.serving_counts import step_counts
 from perfmodel.scenario.serving_interval import with_interval
 from perfmodel.scenario.serving_power import board_power, utilisation
 from perfmodel.scenario.solve import TOO_LARGE, Scenario
-from perfmodel.workload.workload import Workload
-from perfmodel.workload.workload import workload as workload_of
+from perfmodel.workload.workload import Workload, language_model
 
 REASONS = (
     "",
@@ -96,7 +95,7 @@ def serving(
         "ttft_limit": np.inf if ttft_limit is None else number("ttft_limit", ttft_limit),
         "tpot_limit": np.inf if tpot_limit is None else number("tpot_limit", tpot_limit),
         "system": system_of(system),
-        "workload": workload_of(workload),
+        "workload": language_model(workload),
     }
     chosen = choice("fidelity", fidelity, ("roofline", "calibrated"))
     runtime_of(runtime)  # refuses an unknown name before anything is computed

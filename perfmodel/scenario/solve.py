@@ -85,7 +85,7 @@ class Scenario:
         if not reason:
             return
         if reason != TOO_LARGE:
-            given = ", ".join(f"{inputs[name]:g}" for name in self.blame)
+            given = ", ".join("none" if inputs[name] is None else f"{inputs[name]:g}" for name in self.blame)
             raise ArgumentError(", ".join(self.blame), given, reason)
         device = inputs["system"].device
         need, limit = float(np.asarray(data["memory"])), float(device.main_memory.capacity)

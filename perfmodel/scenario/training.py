@@ -104,6 +104,8 @@ def training(
         "system": system_of(system),
         "workload": workload_of(workload),
     }
+    if not isinstance(sequence_parallel, bool):
+        raise ArgumentError("sequence_parallel", sequence_parallel, "True or False")
     if zero not in (0, 1, 2, 3) or isinstance(zero, bool):
         raise ArgumentError("zero", zero, "0, 1, 2 or 3")
     fixed = {

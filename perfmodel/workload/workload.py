@@ -7,8 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from perfmodel import shipped
-from perfmodel.algebra import Value
+from perfmodel.algebra import Value, is_symbolic
+from perfmodel.arguments import number
 from perfmodel.axes import arrays_are_values
 from perfmodel.errors import ArgumentError
 from perfmodel.formats import Precision, precision
@@ -65,10 +68,17 @@ class Workload:
 
     def vary(self, changes: Mapping[str, Any]) -> Workload:
         """Copy with dimensions replaced by path; a list of values becomes a named axis."""
+        if not isinstance(changes, Mapping) or not all(isinstance(path, str) for path in changes):
+            raise ArgumentError("changes", changes, "a mapping of paths to values")
         dims = self.dims
         for path, value in changes.items():
             dims = replace_path(dims, path.removeprefix("dims."), value)
         return replace(self, dims=dims)
+
+    @property
+    def generates(self) -> bool:
+        """Whether it is a language model that writes token after token."""
+        return self.family in ("decoder", "encoder_decoder")
 
     @property
     def parameters(self) -> Value:
@@ -104,6 +114,10 @@ class Workload:
         logits   head on ``all`` new positions or on the ``last`` of each sequence
         """
         context = query if context is None else context
+        for argument, value in (("batch", batch), ("query", query), ("context", context)):
+            number(argument, value)
+        if not is_symbolic(query, context) and np.any(np.less(context, query)):
+            raise ArgumentError("context", context, "at least query (the context holds the new tokens too)")
         return self.graph(batch=batch, query=query, context=context, causal=causal, logits=logits).flops
 
 
@@ -122,7 +136,7 @@ def workload(name: str | Path | Workload) -> Workload:
     """
     if isinstance(name, Workload):
         return name
-    path = shipped.locate(str(name), PLACE, "workload")
+    path = shipped.locate(name, PLACE, "workload")
     if path.suffix == ".json":
         from perfmodel.workload.importers.hf import from_config
 
@@ -136,6 +150,15 @@ def workload(name: str | Path | Workload) -> Workload:
     from perfmodel.workload.families import load_workload
 
     return load_workload(path)
+
+
+def language_model(name: str | Path | Workload) -> Workload:
+    """As `workload`, for scenarios that generate tokens.  Raises ArgumentError for any other workload."""
+    found: Workload = workload(name)
+    if not found.generates:
+        allowed = "a language model that generates tokens (pm.forward runs any)"
+        raise ArgumentError("workload", found.name, allowed)
+    return found
 
 
 def workloads() -> tuple[str, ...]:
