@@ -122,3 +122,10 @@ def test_logarithmic_range_of_whole_numbers(capsys):
     line = "kernel attention batch=8 query=1 context=1024:65536:7:log heads=32 kv_heads=8 --on h100-sxm5"
     assert main(line.split()) == 0
     assert "65536" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("fidelity", ["dataflow", "calibrated"])
+def test_attention_on_a_device_that_has_only_fp32(fidelity):
+    """The kernel model asked for bf16 whatever the precision was."""
+    op = pm.op.attention(batch=2, query=1, context=512, heads=32, kv_heads=8)
+    assert pm.kernel(op, "gtx-titan-x", precision="fp32", fidelity=fidelity).latency > 0

@@ -40,7 +40,8 @@ class GpuFacts:
 
     def matrix(self, key: str) -> Value:
         """Matrix peak of a number format [FLOP/s]; a format without a unit runs at the next wider one."""
-        for name in {"fp4": ("fp4", "fp8", "bf16"), "fp8": ("fp8", "bf16")}.get(key, (key, "bf16", "fp16")):
+        narrower = {"fp4": ("fp4", "fp8"), "fp8": ("fp8",)}.get(key, (key,))
+        for name in (*narrower, "bf16", "fp16", "fp32"):
             if name in self.peak:
                 return self.peak[name]
         raise PrecisionError(key, "this GPU", tuple(self.peak))
