@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import perfmodel as pm
-from perfmodel.errors import ArgumentError
+from perfmodel.errors import ArgumentError, SpecError
 
 MODEL = "llama-3.1-8b"
 
@@ -129,3 +129,25 @@ def test_attention_on_a_device_that_has_only_fp32(fidelity):
     """The kernel model asked for bf16 whatever the precision was."""
     op = pm.op.attention(batch=2, query=1, context=512, heads=32, kv_heads=8)
     assert pm.kernel(op, "gtx-titan-x", precision="fp32", fidelity=fidelity).latency > 0
+
+
+LLAMA = {"model_type": "llama", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+         "num_attention_heads": 4, "vocab_size": 100}
+MIMO = {"model_type": "qwen3_moe", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 100, "num_experts": 4,
+        "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+NONSENSE = [
+    {**LLAMA, "num_key_value_heads": 0}, {**LLAMA, "num_hidden_layers": float("inf")},
+    {**LLAMA, "hidden_size": float("nan")}, {**LLAMA, "hidden_size": 1.5}, {**LLAMA, "head_dim": float("inf")},
+    {**MIMO, "mlp_only_layers": ["a"]}, {**MIMO, "mlp_only_layers": [None]}, {**MIMO, "decoder_sparse_step": 0},
+    {**MIMO, "decoder_sparse_step": float("nan")},
+]
+
+
+@pytest.mark.parametrize("config", NONSENSE, ids=str)
+def test_nonsense_in_a_model_file(config):
+    """Left the error tree, or gave infinitely many parameters."""
+    from perfmodel.workload.importers.hf import from_config
+
+    with pytest.raises(SpecError):
+        from_config(config)

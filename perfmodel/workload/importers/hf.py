@@ -137,7 +137,11 @@ def from_config(
         raise UnknownModelTypeError(kind, file)
     family, build = builders()[same]
     config = Config(inner, file, kind if has_defaults(kind) else same, defaults)
-    dims = build(config)
+    try:
+        dims = build(config)
+    except NONSENSE as error:
+        config.check()
+        raise _does_not_fit(file, kind, error) from error
     if family == "decoder" and (same in SCALED_LOGITS or config.number("final_logit_softcapping")):
         dims = replace(dims, logit_scale=True)
     config.check()
@@ -149,7 +153,24 @@ def from_config(
     )
     seen = [part for part in SEEING if isinstance(raw.get(part), Mapping) and inner is not raw]
     notes = f"language model only; not counted: {', '.join(seen)}" if seen else ""
-    return Workload(label, family, dims, origin, notes=notes)
+    found = Workload(label, family, dims, origin, notes=notes)
+    try:
+        parameters = found.parameters
+    except NONSENSE as error:
+        raise _does_not_fit(file, kind, error) from error
+    if not 0 < parameters < float("inf"):
+        raise _does_not_fit(file, kind, f"{parameters:g} parameters")
+    return found
+
+
+#: what arithmetic on fields of a wrong type, length or size raises
+NONSENSE = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
+
+
+def _does_not_fit(file: str, kind: str, error: object) -> SpecError:
+    message = f"the fields of this {kind!r} do not fit together ({error})"
+    allowed = "numbers above 0, and lists with one value per layer"
+    return SpecError([Fault(file, 1, 1, "", message, allowed)])
 
 
 class UnknownModelTypeError(UnknownNameError):

@@ -26,6 +26,9 @@ def has_defaults(kind: str) -> bool:
     """Whether the class of this model type has defaults of its own here."""
     return kind in _data()
 
+#: no size of a model is as large
+LARGEST = 1e15
+
 
 class Config:
     """Fields of a configuration.
@@ -65,7 +68,8 @@ class Config:
     def need(self, *names: str) -> float:
         """A number that must be there; its absence is noted and reported with all others."""
         value = _same(self.get(*names))
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+        wrong = isinstance(value, bool) or not isinstance(value, (int, float))
+        if wrong or not 0 < value < LARGEST or value != int(value):
             self.missing.append(names[0])
             return 1.0
         return float(value)
@@ -73,7 +77,12 @@ class Config:
     def number(self, *names: str, fallback: Any = None) -> Any:
         """A number or `fallback`."""
         value = _same(self.get(*names, fallback=fallback))
-        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else fallback
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return fallback
+        if not abs(value) < LARGEST:  # JSON lets nan and infinity through
+            self.missing.append(names[0])
+            return fallback
+        return float(value)
 
     def flag(self, *names: str, fallback: bool = False) -> bool:
         """A switch."""
@@ -111,7 +120,7 @@ class Config:
                     1,
                     name,
                     f"required field {name!r} is missing or not a number above 0",
-                    f"a number, for model_type {self.kind!r}",
+                    f"a whole number, for model_type {self.kind!r}",
                 )
                 for name in names
             )
