@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import json
 import os
 from pathlib import Path
 
@@ -120,3 +121,44 @@ def test_shared_validate_gives_the_score():
     found = pm.validate(data=SHARED / "tmac" / "decode.csv")
     assert set(found.summary()) == {"tmac", "llamacpp"} and found.to_dict()["groups"]
     assert "tmac" in repr(found)
+
+
+@shared
+@pytest.mark.parametrize(("file", "metric", "limit"), [
+    ("hat/subtransformers.csv", "parameters", 0.001), ("hat/subtransformers.csv", "flops", 0.005),
+    ("hat/subtransformers.csv", "latency", 0.05), ("prima_cpp/token_latency.csv", "prima", 0.35),
+    ("tmac/snapdragon_decode.csv", "tpot", 0.06), ("tmac/energy.csv", "energy", 0.01),
+    ("ssm_scope/prefill_energy.csv", "energy", 0.15), ("ssm_scope/operators.csv", "gpu_time", 0.13),
+    ("fanns/designs.csv", "throughput", 0.10), ("fanns/measured_latency.csv", "median", 0.12),
+    ("cms_daq/scenarios.csv", "power", 0.002), ("cms_daq/scenarios.csv", "samples_per_energy", 0.05),
+    ("megatron_training/step_time.csv", "step_time", 0.15), ("megatron_training/memory.csv", "weights", 0.02),
+    ("megatron_training/memory.csv", "activations", 0.12), ("megatron_training/days.csv", "days", 0.20),
+    ("megatron_training/llama_gpu_hours.csv", "gpu_hours", 0.15), ("thunderkittens/gemm.csv", "rate", 0.07),
+    ("fastertransformer_13b/latency.csv", "total", 0.06), ("llm_inference_bench/ttft.csv", "ttft", 0.40),
+    ("infersim/end_to_end.csv", "rate", 0.35), ("infersim/gated_delta_net.csv", "latency", 0.45),
+    ("llmcompass/gpt3_block.csv", "latency", 0.11), ("llmcompass/die_area.csv", "component", 0.05),
+    ("llmcompass/die_area.csv", "total", 0.01),
+])
+def test_shared_small_tables(file, metric, limit):
+    found = score(SHARED / file)
+    assert found["summary"][metric]["mape"] < limit
+    json.dumps(found, allow_nan=False)
+    assert sum(g["n"] for g in found["groups"] if g["metric"] == metric) == found["summary"][metric]["n"]
+
+
+@shared
+@pytest.mark.parametrize(("file", "what"), [
+    ("vidur/request_traces.csv", "lengths of requests"), ("prima_cpp/devices.csv", "inputs of the table"),
+    ("deepseek_v3/h800_train_trace_kernels.csv", "does not state the sizes"),
+])
+def test_shared_inputs_are_refused_by_name(file, what):
+    with pytest.raises(ArgumentError, match=what):
+        score(SHARED / file)
+
+
+def test_rows_without_a_prediction_are_counted(tmp_path):
+    (tmp_path / "new.csv").write_text(
+        "model,device,tokens,gpu_hours\nLLaMA 7B,A100-80GB,1e12,82432\nother,A100-80GB,1e12,1000\n")
+    found = score(tmp_path / "new.csv", "roofline")
+    assert found["summary"]["gpu_hours"]["n"] == 1 and found["fidelity"] == "roofline"
+    assert found["skipped"] == {"gpu_hours: no prediction for the row": 1}

@@ -12,7 +12,11 @@ from perfmodel.validation.measured.statistics import as_fractions
 from perfmodel.validation.measured.tables import Table, read
 
 #: modules of this package; each has NAME, ``recognises(header)`` and ``score(table, fidelity)``
-SCORERS = ("help", "yolobench", "hat", "clsbench", "networks", "gap9", "tmac", "ssm_scope", "arrays")
+SCORERS = (
+    "help", "yolobench", "hat", "clsbench", "networks", "gap9", "tmac", "ssm_scope", "arrays", "hat_models",
+    "prima", "die_area", "vector_search", "detector", "megatron",
+    "requests", "kernel_rows", "tmac_rows", "refused",
+)
 FIDELITIES = ("roofline", "dataflow", "calibrated")
 
 
@@ -51,7 +55,7 @@ def _kernels(table: Table, fidelity: str | None) -> dict[str, Any]:
 
     parts = [] if table.path.suffix == ".npz" else standard_tables(read_table(table.path))
     if not any(family.columns <= set(part) for family in FAMILIES for part in parts):
-        allowed = ", ".join((*known(), "serving points", "batches", *(family.name for family in FAMILIES)))
+        allowed = ", ".join((*(name for name in known() if name != "refused"), "serving points", "batches", *(family.name for family in FAMILIES)))
         columns = ", ".join(sorted(table.header))
         raise ArgumentError("data", f"a file with the columns {columns}", "those of one of " + allowed)
     return {"data": "kernels", **as_fractions(score_kernels(table.path, fidelity or "calibrated"))}
