@@ -60,3 +60,14 @@ def test_bandwidth_never_hurts():
     layer = (1, 64, 64, 56, 56, 3, 1, Mapping(e=14, p=16, q=4))
     cycles = [row_stationary(*layer, RowStationaryBuses(ifmap=b, psum=b, filter=b)).cycles for b in (0.5, 1, 4)]
     assert cycles == sorted(cycles, reverse=True)
+
+
+def test_vgg16_conv2_1_lies_between_its_fastest_and_its_least_traffic_mapping():
+    """405.3 ms measured (JSSC 2017, Table VI); the mapping is not published, so only the span is known."""
+    fast, frugal = (
+        float(row_stationary(3, 128, 64, 112, 112, 3, 1, mapping).cycles) / 200e3
+        for mapping in (Mapping(e=7, p=16, q=4, r=4, t=2), Mapping(e=6, p=24, q=1, r=1, t=3))
+    )
+    assert fast == pytest.approx(88.9, rel=0.01)
+    assert frugal == pytest.approx(448, rel=0.01)
+    assert fast < 405.3 < frugal
