@@ -32,9 +32,13 @@ def reasons(workload: Workload, system: System, tp: Value, pp: Value, batch: Val
 
 
 def divides(workload: Workload, tp: Value) -> Any:
-    """Whether `tp` divides every loop that it splits; key-value heads may be replicated instead."""
-    good: Any = np.True_
-    for op in workload.graph(batch=1.0, query=1.0, context=1.0).ops:
+    """Whether `tp` divides every loop that it splits; key-value heads may be replicated instead.
+
+    Where no op can be split, only 1 divides.
+    """
+    ops = workload.graph(batch=1.0, query=1.0, context=1.0).ops
+    good: Any = np.True_ if any("tp" in op.split for op in ops) else np.asarray(tp) == 1
+    for op in ops:
         split = op.split.get("tp")
         if split is None or not split.loop:
             continue

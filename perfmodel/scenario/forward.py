@@ -142,10 +142,9 @@ def _reason(
 ) -> Any:
     """Code of the first reason against each point, an index into REASONS."""
     limit = system.device.main_memory.capacity
-    alone = not any("tp" in op.split for op in workload.graph(batch=1.0, query=1.0, context=1.0).ops)
     checks = [
         memory > limit if limit is not None else np.False_,
-        np.logical_not(divides(workload, tp)) | (alone & (np.asarray(tp) > 1)),
+        np.logical_not(divides(workload, tp)),
         tp > system.count,
         np.False_ if context is None else np.asarray(workload.generates & np.less(context, query)),
     ]

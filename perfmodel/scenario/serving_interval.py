@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 from perfmodel.result import Result
 from perfmodel.scenario.corrections import calibration
@@ -22,14 +23,15 @@ def quantiles(name: str = "serving") -> Mapping[str, tuple[float, float]]:
 def with_interval(result: Result) -> Result:
     """The result with its 80 % interval: `low` has the short times, `high` the long ones."""
     known = quantiles()
+    return replace(result, band=partial(_end, result)) if {"ttft", "tpot"} <= set(known) else result
 
-    def band(which: str) -> Result:
-        end = 0 if which == "low" else 1
-        data = dict(result.data)
-        for metric, source in TIMES.items():
-            data[metric] = data[metric] * known[source][end]
-        for metric, source in RATES.items():
-            data[metric] = data[metric] / known[source][end]
-        return replace(result, data=data, band=None)
 
-    return replace(result, band=band) if {"ttft", "tpot"} <= set(known) else result
+def _end(result: Result, which: str) -> Result:
+    """One end of the interval."""
+    known, end = quantiles(), 0 if which == "low" else 1
+    data = dict(result.data)
+    for metric, source in TIMES.items():
+        data[metric] = data[metric] * known[source][end]
+    for metric, source in RATES.items():
+        data[metric] = data[metric] / known[source][end]
+    return replace(result, data=data, band=None)

@@ -17,6 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from perfmodel.arguments import choice
+from perfmodel.engine.fidelity import FIDELITIES
 from perfmodel.errors import ArgumentError, PerfmodelError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -252,6 +254,8 @@ def validate(
         from perfmodel.validation.measured import score
 
         return Validation(scores=score(Path(data), fidelity))
+    if fidelity is not None:
+        choice("fidelity", fidelity, FIDELITIES)
     chosen = select(names)
     outcomes = []
     for done, name in enumerate(chosen, start=1):

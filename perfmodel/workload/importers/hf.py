@@ -156,6 +156,7 @@ def from_config(
     found = Workload(label, family, dims, origin, notes=notes)
     try:
         parameters = found.parameters
+        found.flops(batch=1, query=2, context=2)
     except NONSENSE as error:
         raise _does_not_fit(file, kind, error) from error
     if not 0 < parameters < float("inf"):

@@ -78,6 +78,8 @@ def from_onnx(
         model = onnx.load(str(path), load_external_data=False)
     except Exception as error:  # protobuf raises several unrelated classes
         raise ArgumentError("workload", str(path), "a readable ONNX file") from error
+    if not model.graph.node:
+        raise ArgumentError("workload", str(path), "an ONNX file with at least one node")
     _drop_weights(model.graph)
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
