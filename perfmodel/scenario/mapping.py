@@ -20,14 +20,15 @@ from perfmodel.ops.core import Op
 
 def map(
     op: Op, accelerator: Accelerator | Device | str | Path, objective: str = "latency", *,
-    precision: str | Mapping[str, str] | Precision | Widths = "int8", conventions: Conventions = DEFAULT,
+    precision: str | Mapping[str, str] | Precision | Widths | None = None, conventions: Conventions = DEFAULT,
     effort: int = 1, mapping: str | LoopNest | None = None,
 ) -> MappingResult:
     """Best mapping of an op on a spatial array, or the price of the given `mapping`.
 
     accelerator  Accelerator, device, shipped name or path of a device with an ``array:`` block
     objective    ``latency``, ``energy`` or ``edp`` (energy x cycles)
-    precision    policy, or Widths (bits of weight, input, output, partial sum)
+    precision    policy, or Widths (bits of weight, input, output, partial sum); None: int8, or the first
+                 format of a device that lacks it
     conventions  how accesses are counted
     effort       0 (coarse) to 5 (every tile size); more is never worse
     mapping      text or LoopNest to price instead of a search
@@ -36,15 +37,22 @@ def map(
     """
     if isinstance(accelerator, Accelerator):
         return map_op(
-            op, accelerator, objective, precision=precision, conventions=conventions, effort=effort,
+            op, accelerator, objective, precision=precision or "int8", conventions=conventions, effort=effort,
             mapping=mapping,
         )
     described = find_device(accelerator)
-    wide, compute = _precision(described, precision)
+    wide, compute = _precision(described, precision or _usual(described))
     return map_op(
         op, adapt(described, compute), objective, precision=wide, conventions=conventions, effort=effort,
         mapping=mapping,
     )
+
+
+def _usual(described: Device) -> str:
+    """int8, or the first format that the device prices or computes in."""
+    array = described.array
+    formats = tuple(array.mac_energy) if isinstance(array, SpatialArray) else ()
+    return "int8" if not formats or "int8" in formats else formats[0]
 
 
 def _precision(
