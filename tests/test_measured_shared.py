@@ -150,6 +150,9 @@ def test_shared_small_tables(file, metric, limit):
 @pytest.mark.parametrize(("file", "what"), [
     ("vidur/request_traces.csv", "lengths of requests"), ("prima_cpp/devices.csv", "inputs of the table"),
     ("deepseek_v3/h800_train_trace_kernels.csv", "does not state the sizes"),
+    ("yolobench/accuracy.csv", "accuracy of trained"), ("devices/devices.csv", "facts about"),
+    ("devices/resolved.csv", "facts about"), ("devices/conflicts.csv", "disagree"), ("devices/crosscheck.csv", "checked"),
+    ("dataflow/silicon_cases.csv", "single printed"), ("aiconfigurator/devices_datasheet.csv", "constants of"),
 ])
 def test_shared_inputs_are_refused_by_name(file, what):
     with pytest.raises(ArgumentError, match=what):
@@ -162,3 +165,19 @@ def test_rows_without_a_prediction_are_counted(tmp_path):
     found = score(tmp_path / "new.csv", "roofline")
     assert found["summary"]["gpu_hours"]["n"] == 1 and found["fidelity"] == "roofline"
     assert found["skipped"] == {"gpu_hours: no prediction for the row": 1}
+
+
+@shared
+def test_shared_files_are_all_recognised_once():
+    from perfmodel.explore.kernel_adapters import standard_tables
+    from perfmodel.explore.kernel_known import FAMILIES
+    from perfmodel.explore.kernel_tables import read_table
+    from perfmodel.validation.serving_score import recognises
+
+    for path in sorted(p for p in SHARED.rglob("*") if p.suffix in {".csv", ".gz", ".npz"}):
+        header = read(path).header
+        found = [name for name, module in known().items() if module.recognises(header)]
+        found += ["serving"] * recognises(sorted(header))
+        kernels = not found and any(
+            family.columns <= set(part) for part in standard_tables(read_table(path)) for family in FAMILIES)
+        assert len(found) + kernels == 1, (path.name, found)

@@ -55,7 +55,8 @@ def _kernels(table: Table, fidelity: str | None) -> dict[str, Any]:
 
     parts = [] if table.path.suffix == ".npz" else standard_tables(read_table(table.path))
     if not any(family.columns <= set(part) for family in FAMILIES for part in parts):
-        allowed = ", ".join((*(name for name in known() if name != "refused"), "serving points", "batches", *(family.name for family in FAMILIES)))
+        sets = [name for name in known() if name != "refused"]
+        allowed = ", ".join((*sets, "serving points", "batches", *(family.name for family in FAMILIES)))
         columns = ", ".join(sorted(table.header))
         raise ArgumentError("data", f"a file with the columns {columns}", "those of one of " + allowed)
     return {"data": "kernels", **as_fractions(score_kernels(table.path, fidelity or "calibrated"))}

@@ -16,6 +16,15 @@ REASONS: tuple[tuple[frozenset[str], str], ...] = (
      "times of kernels by launch grid; the trace does not state the sizes that a prediction needs"),
     (frozenset({"id", "device", "ram_available_GiB", "disk_read_GB_per_s", "vram_available_GiB"}),
      "free memory and disks of devices, inputs of the table of token latencies"),
+    (frozenset({"system", "mem_bandwidth_B_per_s", "bf16_flop_per_s", "sm_version"}),
+     "constants of data sheets, an input"),
+    (frozenset({"field", "value", "unit", "source"}), "facts about devices and parts, an input"),
+    (frozenset({"device", "field", "high_over_low", "resolution"}), "sources that disagree about a device"),
+    (frozenset({"device", "computed_peak", "listed_peak", "verdict"}), "peak rates of data sheets, checked"),
+    (frozenset({"system", "quantity", "value", "condition", "evidence"}),
+     "single printed figures of chips, each with conditions in words"),
+    (frozenset({"model_name", "map50_95_voc", "map50_95_coco"}),
+     "accuracy of trained networks, which follows from no size or rate"),
 )
 
 
@@ -24,7 +33,7 @@ def _reason(header: frozenset[str]) -> str:
 
 
 def recognises(header: frozenset[str]) -> bool:
-    """True for request traces, kernel traces without sizes, and lists of devices."""
+    """True for request traces, kernel traces without sizes, and facts about devices."""
     return bool(_reason(header))
 
 
