@@ -18,7 +18,7 @@ PRODUCT = {"device", "kernel", "achieved_flop_per_s"}
 BLOCK = {"device", "workload", "phase", "tp", "batch", "context_tokens", "op", "latency_us"}
 #: GPT-3 175B: width and heads
 WIDTH, HEADS = 12288.0, 96.0
-#: size of the best square product where the name of the row has none: 8192 is what its plot shows
+#: size of the best square product where the name of the row has none [recalled]
 SQUARE = 8192.0
 
 

@@ -24,7 +24,8 @@ STEP = {"hidden", "ffn", "n_heads", "n_layers", "vocab", "seq_tokens", "tp", "pp
 MEMORY = {"model", "quantity", "value", "unit"}
 DAYS = {"model", "parallelism", "tp", "pp", "num_gpus", "tokens", "days", "recompute", "micro_batch"}
 HOURS = {"model", "device", "tokens", "gpu_hours"}
-#: model -> hidden, layers, heads, tensor- and pipeline-parallel size, chunks, micro-batch, batch [1] table 3
+#: model -> hidden, layers, heads, tensor- and pipeline-parallel size, chunks, micro-batch, batch: [1] table 3
+#: (530B, 1T and batches recalled)
 MODELS = {
     "22B": (6144, 48, 64, 8, 1, 1, 4, 4), "175B": (12288, 96, 96, 8, 8, 3, 1, 64),
     "530B": (20480, 105, 128, 8, 35, 3, 1, 280), "1T": (25600, 128, 160, 8, 64, 1, 1, 512),
@@ -35,11 +36,12 @@ RECOMPUTE = {
     "selective": ("selective", False), "sequence_parallel": ("none", True),
     "selective+sequence_parallel": ("selective", True),
 }
-#: run of [2] and [3] -> workload, batch [sequences], tokens per sequence
+#: run of [2] and [3] -> workload, batch [sequences], tokens per sequence [batches recalled]
 RUNS = {"GPT 175B": ("gpt3-175b", 1536, 2048), "LLaMA 7B": ("llama-7b", 2048, 2048),
         "LLaMA 13B": ("llama-13b", 2048, 2048), "LLaMA 33B": ("llama-30b", 2048, 2048),
         "LLaMA 65B": ("llama-65b", 2048, 2048)}
-#: [3] states 2,048 GPUs for 65B; the others are taken in proportion to their size, to a power of two
+#: GPUs of a LLaMA run [recalled: 2,048 for 65B], the others in proportion to their size, to a power of two;
+#: that rule was chosen with the measured hours in view, so these rows do not test the model
 GPUS = {"LLaMA 7B": 256.0, "LLaMA 13B": 512.0, "LLaMA 33B": 1024.0}
 DEVICE = "a100-sxm-80gb"
 
