@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from perfmodel.engine.kernels.calibration import KernelCalibration
 from perfmodel.engine.kernels.facts import GpuFacts, bounds, gpu_facts
 from perfmodel.errors import ArgumentError
 from perfmodel.explore.kernel_known import FAMILIES, recognise
@@ -27,6 +28,7 @@ from perfmodel.explore.kernel_tables import (
 )
 from perfmodel.explore.score_kernels import errors, tables_of_file
 from perfmodel.hardware.catalog import device
+from perfmodel.spec import load
 
 #: folds of shape families that are left out in turn
 FOLDS = 2
@@ -279,6 +281,7 @@ def rebuild(data: Iterable[str | Path], out: str | Path, source: str, date: str,
             check: bool = True) -> list[Path]:
     """Fit every table of the data files and write the calibration files of the devices and of the class.
 
+    A family that has rows is fitted anew, from these files alone; other families of an existing file stay.
     source  citation of the data sets, written into the files
     """
     tables = tables_of(*data)
@@ -287,6 +290,15 @@ def rebuild(data: Iterable[str | Path], out: str | Path, source: str, date: str,
     written = []
     for name, (patterns, families) in found.items():
         path = Path(out) / f"kernels-{name}.yaml"
-        path.write_text(document(name, patterns, families, source, date), encoding="utf-8")
+        if not families:
+            continue
+        merged = {**_existing(path), **families}
+        ordered = {family.name: merged[family.name] for family in FAMILIES if family.name in merged}
+        path.write_text(document(name, patterns, ordered, source, date), encoding="utf-8")
         written.append(path)
     return written
+
+
+def _existing(path: Path) -> Mapping[str, Any]:
+    """Families of a calibration file; none where there is no file."""
+    return load(KernelCalibration, path).families or {} if path.exists() else {}
