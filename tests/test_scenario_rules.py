@@ -21,7 +21,7 @@ from perfmodel.scenario import (
     speculative,
     vector_search,
 )
-from perfmodel.workload.translation import Translator, translator
+from perfmodel.validation.measured.hat_models import layers_attended, sub_transformer
 
 
 def test_chain_of_two_drafts():
@@ -212,11 +212,10 @@ def test_chunked_peak():
 
 
 def test_encoder_decoder_of_one_layer():
-    dims = Translator(
-        encoder_width=2.0, decoder_width=4.0, inner=6.0, encoder_ffn=(8.0,), decoder_ffn=(10.0,),
-        encoder_heads=(1.0,), decoder_heads=(1.0,), cross_heads=(1.0,), attended=(2.0,),
+    net = sub_transformer(
+        "tiny", encoder_width=2.0, decoder_width=4.0, inner=6.0, encoder_ffn=(8.0,), decoder_ffn=(10.0,),
+        encoder_heads=(1.0,), decoder_heads=(1.0,), cross_heads=(1.0,), span=layers_attended((1.0,)),
     )
-    net = translator("tiny", dims)
     tokens = 3.0
     encoder = tokens * (4 * 2 * 6 + 2 * 2 * 8) + 2 * tokens**2 * 6
     decoder = tokens * (4 * 4 * 6) + 2 * tokens**2 * 6  # own tokens

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from perfmodel.validation.cases import predicts, published
 from perfmodel.validation.heldout import held_out
-from perfmodel.workload.translation import Translator, translator
+from perfmodel.validation.measured.hat_models import layers_attended, sub_transformer
 from perfmodel.workload.workload import Workload
 
 _DATA = Path(__file__).parents[1] / "data" / "hat_submodels.csv"
@@ -39,16 +39,15 @@ def _model(name: str) -> Workload:
     def layers(column: str, count: str) -> tuple[float, ...]:
         return tuple(float(x) for x in row[column].split())[: int(row[count])]
 
-    dims = Translator(
+    return sub_transformer(
+        name,
         encoder_width=float(row["enc_embed"]), decoder_width=float(row["dec_embed"]),
         inner=float(row["qkv_dim"]),
         encoder_ffn=layers("enc_ffn", "enc_layers"), encoder_heads=layers("enc_self_heads", "enc_layers"),
         decoder_ffn=layers("dec_ffn", "dec_layers"), decoder_heads=layers("dec_self_heads", "dec_layers"),
         cross_heads=layers("dec_ende_heads", "dec_layers"),
-        # -1: the last encoder layer; 1 and 2: the last two and three
-        attended=tuple(max(x, 0.0) + 1.0 for x in layers("dec_arbitrary_ende", "dec_layers")),
+        span=layers_attended(layers("dec_arbitrary_ende", "dec_layers")),
     )
-    return translator(name, dims, "arXiv:2005.14187")
 
 
 def _flops(name: str) -> float:
