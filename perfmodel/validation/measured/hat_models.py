@@ -52,8 +52,9 @@ def sub_transformer(
     )
     decoder = tuple(
         Block(
-            attention=attention(heads), mlp=mlp(width),
-            cross=Cross(heads=cross, head_dim=inner / cross, source_width=encoder_width, span=layers, bias=True),
+            attention=attention(heads), mlp=mlp(width), cross=Cross(
+                heads=cross, head_dim=inner / cross, source_width=encoder_width, span=layers, bias=True
+            ),
         )
         for heads, cross, layers, width in zip(decoder_heads, cross_heads, span, decoder_ffn, strict=True)
     )
