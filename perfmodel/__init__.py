@@ -31,6 +31,7 @@ _WHERE = {
     "kernel": "perfmodel.scenario.kernel",
     "collective": "perfmodel.scenario.kernel",
     "map": "perfmodel.scenario.mapping",
+    "map_network": "perfmodel.scenario.network_mapping",
     "list": "perfmodel.listing",
     "sweep": "perfmodel.explore.sweep",
     "calibrate": "perfmodel.explore.calibrate",

@@ -13,8 +13,6 @@ from perfmodel.engine.dataflow.fused import (
     best_mlp_pair,
     conv_chain,
     flash_attention,
-    latent_attention,
-    latent_crossover,
     layer_by_layer_chain,
     mlp_pair,
     unfused_attention,
@@ -69,23 +67,6 @@ def test_conv_chain_by_hand():
     plain = layer_by_layer_chain(2, 8, layers)
     assert plain.traffic == cached.traffic + 2 * 8 * 10 * 10  # the intermediate goes out and in
     assert plain.macs == cached.macs
-
-
-def test_latent_attention_crossover_is_where_the_macs_meet():
-    sizes = {"kv_rank": 512.0, "rope_dim": 64.0, "nope_dim": 128.0, "v_dim": 128.0}
-    context = float(latent_crossover(1.0, 128.0, **sizes))
-    near = [latent_attention(1.0, context, 128.0, **sizes, reuse=reuse).macs for reuse in (True, False)]
-    assert near[0] == pytest.approx(near[1])
-    far = [latent_attention(1.0, 4096.0, 128.0, **sizes, reuse=reuse).macs for reuse in (True, False)]
-    assert far[0] < far[1]
-    assert latent_crossover(1e4, 128.0, **sizes) < 0  # a long prefill: recompute is never dearer
-
-
-def test_latent_attention_by_hand():
-    run = latent_attention(2, 10, 3, 4, 1, 2, 2, reuse=True)
-    assert run.macs == 2 * 3 * (4 * 4 + 10 * 9)
-    assert run.traffic == 2 * 10 * 5 + 3 * 4 * 4
-    assert latent_attention(2, 10, 3, 4, 1, 2, 2, reuse=False).macs == 2 * (10 * 3 * 4 * 4 + 3 * 10 * 5)
 
 
 def test_balanced_cuts_are_the_best_of_all():

@@ -61,3 +61,16 @@ def crossover_intensity(nope_dim: Value, bytes_per_element: Value) -> Value:
     heads, ranks and batch cancel.
     """
     return 2.0 * nope_dim / bytes_per_element
+
+
+def crossover_context(
+    query: Value, kv_rank: Value, rope_dim: Value, nope_dim: Value, v_dim: Value
+) -> Value:
+    """Context above which absorbed attention needs fewer operations than expanding the cache [1, 2].
+
+    Absorbed ``h q (A + c (2 r + d_r))``, expanded ``h (c A + q c (d_n + d_r + d_v))`` multiply-accumulates,
+    ``A = r (d_n + d_v)``, for `query` new tokens a step.  Equal at ``c* = q A / (A - q (2 r - d_n - d_v))``;
+    infinite or negative from ``q >= A / (2 r - d_n - d_v)`` on (prefill): expanding is never dearer.
+    """
+    absorbed = kv_rank * (nope_dim + v_dim)
+    return query * absorbed / (absorbed - query * (2.0 * kv_rank - nope_dim - v_dim)) + 0.0 * rope_dim

@@ -41,7 +41,7 @@ def map(
             mapping=mapping,
         )
     described = find_device(accelerator)
-    wide, compute = _precision(described, precision or _usual(described))
+    wide, compute = numbers_of(described, precision)
     return map_op(
         op, adapt(described, compute), objective, precision=wide, conventions=conventions, effort=effort,
         mapping=mapping,
@@ -55,10 +55,11 @@ def _usual(described: Device) -> str:
     return "int8" if not formats or "int8" in formats else formats[0]
 
 
-def _precision(
-    described: Device, choice: str | Mapping[str, str] | Precision | Widths
+def numbers_of(
+    described: Device, choice: str | Mapping[str, str] | Precision | Widths | None
 ) -> tuple[Widths, str]:
     """Widths with the device's partial sums, and the format that the array computes in."""
+    choice = choice or _usual(described)
     if isinstance(choice, Widths):
         formats = described.array.mac_energy if isinstance(described.array, SpatialArray) else {}
         return choice, next(iter(formats), "int8")

@@ -4,9 +4,6 @@ Every function is plain arithmetic over floats, arrays and symbols; tile sizes m
 
 [1] T. Dao et al., "FlashAttention", arXiv:2205.14135; "FlashAttention-2", arXiv:2307.08691.
 [2] M. Alwani et al., "Fused-layer CNN accelerators", MICRO 2016, doi:10.1109/MICRO.2016.7783725.
-[3] DeepSeek-AI, "DeepSeek-V2", arXiv:2405.04434 (multi-head latent attention).
-[4] R. Geens, M. Verhelst, "Hardware-Centric Analysis of DeepSeek's Multi-Head Latent Attention",
-    arXiv:2506.02523.
 """
 
 from __future__ import annotations
@@ -55,7 +52,7 @@ def unfused_attention(query: Value, context: Value, head_dim: Value) -> Fused:
     return Fused(traffic, 0.0 * query, 2.0 * query * context * head_dim)
 
 
-def best_flash_attention(query: int, context: int, head_dim: int, room: float) -> Fused:
+def best_flash_attention(query: float, context: float, head_dim: float, room: float) -> Fused:
     """Tiles of :func:`flash_attention` with the least traffic in a buffer of `room` elements.
 
     Every query tile is tried with the largest key tile that fits.  Raises InfeasibleError by how much 1 x 1
@@ -158,57 +155,6 @@ def layer_by_layer_chain(in_channels: Value, size: Value, layers: Sequence[ConvL
         traffic = traffic + channels[i] * whole[i] ** 2 + weight + layer.channels * whole[i + 1] ** 2
         macs = macs + weight * whole[i + 1] ** 2
     return Fused(traffic, 0.0 * size, macs)
-
-
-@dataclass(frozen=True)
-class LatentAttention:
-    """One decoding step of multi-head latent attention for a batch, one layer: MACs and elements moved."""
-
-    macs: Value
-    traffic: Value
-
-    @property
-    def intensity(self) -> Value:
-        """MACs per element moved."""
-        return self.macs / self.traffic
-
-
-def latent_attention(
-    batch: Value, context: Value, heads: Value, kv_rank: Value, rope_dim: Value, nope_dim: Value,
-    v_dim: Value, *, reuse: bool, resident_weights: bool = False,
-) -> LatentAttention:
-    """Decoding with a latent cache of ``kv_rank + rope_dim`` per token [3, 4].
-
-    reuse             keep the latents as keys and values: the up-projections are absorbed into query and
-                      output.  False: recompute keys and values of all heads from the latents at every step.
-    resident_weights  up-projection weights stay on chip
-
-    Cache traffic ``b c (r + d_r)`` either way; weights of the up-projections ``h r (d_n + d_v)`` once a step.
-    MACs, reuse: ``b h (r d_n + r d_v + c (2 r + d_r))``; recompute: ``b (c h r (d_n + d_v) + h c (d_n + d_r +
-    d_v))``.
-    """
-    cache = batch * context * (kv_rank + rope_dim)
-    weights = 0.0 if resident_weights else heads * kv_rank * (nope_dim + v_dim)
-    if reuse:
-        absorbed = kv_rank * (nope_dim + v_dim)
-        macs = batch * heads * (absorbed + context * (2.0 * kv_rank + rope_dim))
-    else:
-        expanded = context * heads * kv_rank * (nope_dim + v_dim)
-        macs = batch * (expanded + heads * context * (nope_dim + rope_dim + v_dim))
-    return LatentAttention(macs, cache + weights)
-
-
-def latent_crossover(
-    query: Value, heads: Value, kv_rank: Value, rope_dim: Value, nope_dim: Value, v_dim: Value
-) -> Value:
-    """Context length above which reuse needs fewer MACs than recompute, for `query` new tokens a step.
-
-    Reuse costs ``h q (r (d_n + d_v) + c (2 r + d_r))``, recompute ``h (c r (d_n + d_v) + q c (d_n + d_r +
-    d_v))``.  Equal at ``c* = q A / (A - q (2 r - d_n - d_v))`` with ``A = r (d_n + d_v)``; infinite or
-    negative: recompute is never dearer, which happens from ``q > A / (2 r - d_n - d_v)`` (prefill).
-    """
-    absorbed = kv_rank * (nope_dim + v_dim)
-    return query * absorbed / (absorbed - query * (2.0 * kv_rank - nope_dim - v_dim)) + 0.0 * heads * rope_dim
 
 
 def _least(made: Fused, fits: Any) -> Fused:
