@@ -2,7 +2,7 @@
 
 import pytest
 
-import perfmodel as pm
+from perfmodel.ops.mla import mla
 from perfmodel.ops.mla_schemes import crossover_context
 
 
@@ -12,7 +12,7 @@ def test_crossover_context_is_where_the_operations_meet(query):
     context = float(crossover_context(query, **sizes))
 
     def macs(context: float, absorbed: bool) -> float:
-        op = pm.op.mla(1.0, query, context, heads, absorbed=absorbed, causal=False, **sizes)
+        op = mla(1.0, query, context, heads, absorbed=absorbed, causal=False, **sizes)
         into_latents = heads * query * 512 * (128 + 128) if absorbed else 0.0  # queries in, outputs back
         return op.flops / 2 + into_latents
 

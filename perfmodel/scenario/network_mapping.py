@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from perfmodel.arguments import choice, whole
 from perfmodel.engine.dataflow.accelerator import Accelerator, Widths, widths
 from perfmodel.engine.dataflow.adapter import accelerator as adapt
@@ -173,7 +171,7 @@ def map_network(
 
 def _one(name: str, value: Any, low: int = 1) -> int:
     number = whole(name, value, low=low)
-    if np.ndim(number):
+    if not isinstance(number, float):
         raise ArgumentError(name, value, "one number (map one size at a time)")
     return int(number)
 
