@@ -38,6 +38,16 @@ def test_more_members_are_never_faster():
         assert np.all(np.diff(collective_kernel_time("all_reduce", members, size, GPU).seconds) >= 0)
 
 
+def test_direct_all_reduce_stops_at_its_limit_and_on_a_shared_bus():
+    def seconds(size, gpu=GPU, **more):
+        return float(collective_kernel_time("all_reduce", 8, size, gpu, **more).seconds)
+
+    assert seconds(1e5) < 0.7 * seconds(1e5, direct=False)
+    assert seconds(1e9) == pytest.approx(seconds(1e9, direct=False), rel=1e-3)
+    bus = dataclasses.replace(GPU, link_shared=1.0)
+    assert seconds(1e5, bus) == pytest.approx(seconds(1e5, bus, direct=False))
+
+
 def test_dispatch_sends_each_token_once_to_a_rank_or_once_to_an_expert():
     size = 65536 * 7168 * 2
     once = all_to_all_time(65536, 7168, 8, 256, 8, 0, 2.0, GPU, AllToAllCorrections(dedup=1.0, copy=0.001, token=1e-4))

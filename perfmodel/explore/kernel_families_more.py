@@ -134,7 +134,8 @@ def _quantise_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:
 
 
 def _collective(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
-    return collective_kernel_time(part(group, 1), rows["num_gpus"], rows["message_bytes"], gpu, c)
+    return collective_kernel_time(part(group, 1), rows["num_gpus"], rows["message_bytes"], gpu, c,
+                                  direct="custom" in part(group, 0))
 
 
 def _collective_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:

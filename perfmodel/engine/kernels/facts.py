@@ -37,6 +37,7 @@ class GpuFacts:
     special: Value  #: special functions per second, whole device
     link: Value = 0.0  #: scale-up bandwidth, one direction [B/s]
     link_latency: Value = 1e-6  #: time of one message step [s]
+    link_shared: Value = 0.0  #: 1 where the peers share the host's PCI Express
 
     def matrix(self, key: str) -> Value:
         """Matrix peak of a number format [FLOP/s]; a format without a unit runs at the next wider one."""
@@ -56,7 +57,7 @@ def gpu_facts(target: Device | System) -> GpuFacts:
     cache = device.memory.get("l2")
     streamed = L2_BYTES_PER_CLOCK * L2_SHARE * clock * processors
     links = {**device.links, **(target.links if isinstance(target, System) else {})}
-    link = next(iter(links.values()), None)
+    name, link = next(iter(links.items()), ("", None))
     return GpuFacts(
         processors=processors,
         clock=clock,
@@ -67,6 +68,7 @@ def gpu_facts(target: Device | System) -> GpuFacts:
         special=SPECIAL_PER_CLOCK * clock * processors,
         link=0.0 if link is None else link.bandwidth,
         link_latency=1e-6 if link is None else link.latency,
+        link_shared=float(name.startswith("pcie")),
     )
 
 
@@ -101,7 +103,8 @@ def facts_column(gpu: GpuFacts) -> GpuFacts:
     return GpuFacts(
         processors=column(gpu.processors), clock=column(gpu.clock), dram=column(gpu.dram),
         l2_bytes=column(gpu.l2_bytes), l2=column(gpu.l2), special=column(gpu.special), link=column(gpu.link),
-        link_latency=column(gpu.link_latency), peak={key: column(value) for key, value in gpu.peak.items()},
+        link_latency=column(gpu.link_latency), link_shared=column(gpu.link_shared),
+        peak={key: column(value) for key, value in gpu.peak.items()},
     )
 
 
