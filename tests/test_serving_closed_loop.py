@@ -31,7 +31,7 @@ from perfmodel.scenario.serving_counts import step_counts
 from perfmodel.scenario.serving_engine import engine_step
 from perfmodel.scenario.serving_power import board_power, energy_per_token
 from perfmodel.validation import power_score
-from perfmodel.validation.names import candidates, hardware_name
+from perfmodel.validation.names import candidates, hardware_name, served_workload
 from perfmodel.validation.serving_data import points, read_rows, table_kind
 from perfmodel.validation.serving_fit import fit_batch, left_out, shipped
 from perfmodel.validation.serving_score import score_serving
@@ -255,6 +255,14 @@ def test_names_of_tables():
     assert hardware_name("Nvidia H100 GPU") == "h100-sxm5"
     assert "llama-3.1-8b" in candidates("nvidia/Llama-3.1-8B-Instruct-FP8")
     assert "deepseek-v3" in candidates("deepseek-ai/DeepSeek-R1")
+    for path, name in (("mistralai/Mixtral-8x7B-Instruct-v0.1", "mixtral-8x7b"),
+                       ("meta-llama/Llama-4-Scout-17B-16E-Instruct", "llama-4-scout"),
+                       ("nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16", "nemotron-3-nano-30b-a3b"),
+                       ("Qwen/Qwen3-235B-A22B-Instruct-2507", "qwen3-235b-a22b")):
+        assert served_workload(path).name == name
+    for path in ("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", "Qwen/Qwen3-Coder-1B-Instruct"):
+        with pytest.raises(UnknownNameError):  # another architecture, though the beginning is known
+            served_workload(path)
     with pytest.raises(UnknownNameError):
         hardware_name("abacus")
 

@@ -24,15 +24,18 @@ DEVICES = {
 #: published model -> name of the description, where the letters do not lead there
 MODELS = {
     "deepseek-r1": "deepseek-v3", "deepseek-v3.1": "deepseek-v3", "deepseek-r1-0528": "deepseek-v3",
-    "minimax-m2": "minimax-m2.5",
-    "llama-2-7b-hf": "llama-2-7b", "llama-2-13b-hf": "llama-2-13b", "llama-2-70b-hf": "llama-2-70b",
+    "minimax-m2": "minimax-m2.5", "llama-4-scout-17b": "llama-4-scout",
     "llama-7b": "llama-2-7b", "llama-13b": "llama-2-13b", "mistral-7b-v0.1": "mistral-7b",
     "qwen2-7b": "qwen2.5-7b", "qwen2-72b": "qwen2.5-72b", "qwen2-1.5b": "qwen2.5-1.5b",
 }
 
-#: endings of a model path that name a checkpoint, not an architecture
-ENDINGS = ("-instruct", "-fp8", "-nvfp4", "-fp4", "-bf16", "-int4", "-hf", "-it", "-base", "-chat",
-           "-exp", "-dynamic", "-block", "-awq")
+#: endings of a model path that name a checkpoint, not an architecture: training, format, version, date
+ENDING = re.compile(
+    r"-(instruct|thinking|chat|it|base|hf|exp|fp8|fp4|nvfp4|mxfp4|bf16|int4|dynamic|block|awq|gptq"
+    r"|\d+k|\d+e|v\d+(\.\d+)?|\d{4})$"
+)
+#: publishers that repeat their name in that of the model
+PUBLISHERS = ("meta-", "nvidia-")
 
 
 @cache
@@ -84,12 +87,9 @@ def candidates(path: str) -> list[str]:
     """Names under which the model of a path may be described, the most literal first."""
     base = path.rsplit("/", 1)[-1].lower()
     names = [base]
-    while True:
-        cut = next((e for e in ENDINGS if names[-1].endswith(e)), None)
-        if cut is None:
-            break
-        names.append(names[-1].removesuffix(cut))
-    names += [n.removeprefix("meta-") for n in names]
+    while ENDING.search(names[-1]):
+        names.append(ENDING.sub("", names[-1]))
+    names += [n.removeprefix(publisher) for publisher in PUBLISHERS for n in names if n.startswith(publisher)]
     names += [MODELS[n] for n in names if n in MODELS]
     return list(dict.fromkeys(names))
 
