@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -39,6 +40,8 @@ UNITS: Mapping[str, str] = MappingProxyType(
         "intensity": "FLOP/B",
         "request_rate": "1/s",
         "goodput": "token/s",
+        "attainment": "1",
+        "capacity": "1/s",
         "concurrency": "1",
         "resident": "1",
         "inference_rate": "1/s",
@@ -131,7 +134,10 @@ class Result:
 
     def unit(self, metric: str) -> str:
         """Unit of a metric."""
-        return UNITS_IN.get(metric, {}).get(self.scenario, UNITS.get(metric, "1"))
+        own = UNITS_IN.get(metric, {}).get(self.scenario)
+        if own is None:  # a percentile such as ttft_p90 has the unit of its metric
+            own = UNITS.get(metric, UNITS.get(re.sub(r"_p\d+$", "", metric), "1"))
+        return own
 
     def point(self, **at: Any) -> dict[str, Any]:
         """Values of the axes at a point: those given, the first value elsewhere.

@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 #: what a reader wants first, in this order, and what each is called
 HEADLINES: Mapping[str, str] = {
     "ttft": "time to first token",
+    **{f"ttft_p{p}": f"  {p} % of the requests" for p in (50, 90, 99)},
     "tpot": "time per output token",
+    **{f"tpot_p{p}": f"  {p} % of the requests " for p in (50, 90, 99)},
     "step_time": "time of one step",
     "latency": "latency",
     "throughput": "throughput",
     "goodput": "goodput",
+    "attainment": "requests within the objective",
+    "capacity": "highest rate within the objective",
     "mfu": "model FLOP utilisation",
     "mbu": "memory bandwidth utilisation",
     "memory": "memory per device",
@@ -43,14 +47,22 @@ _BOUND_WORDS = {
 }
 
 
+#: metrics shown in percent
+FRACTIONS = ("mfu", "mbu", "attainment")
+
+#: inputs that the title of a result leaves out
+UNSAID = ("system", "workload", "attention", "logits", "reserve", "fidelity", "slo", "requests", "seed",
+          "burstiness", "acceptance", "percentile")  # fmt: skip
+
+
 def title(result: Result) -> str:
     """The question in one line."""
     parts = []
     for name, value in result.inputs.items():
         if (
-            name in ("system", "workload", "attention", "logits", "reserve", "corrected")
+            name in UNSAID
             or any(value is nothing for nothing in (None, False))
-            or (isinstance(value, float) and value == float("inf"))
+            or (isinstance(value, float) and value in (0.0, float("inf")))
             or name in result.axes
         ):
             continue
@@ -78,7 +90,7 @@ def headline_rows(result: Result) -> list[tuple[str, str, str]]:
         if metric not in result.metrics:
             continue
         value = getattr(result, metric)
-        unit = "%" if metric in ("mfu", "mbu") else result.unit(metric)
+        unit = "%" if metric in FRACTIONS else result.unit(metric)
         interval = ""
         if low is not None and high is not None and metric in spread and np.isfinite(value):
             ends = sorted((getattr(low, metric), getattr(high, metric)))
@@ -130,7 +142,7 @@ def _sweep_summary(result: Result) -> str:
             continue
         values = np.asarray(getattr(result, metric))
         if np.any(np.isfinite(values)):
-            unit = "%" if metric in ("mfu", "mbu") else result.unit(metric)
+            unit = "%" if metric in FRACTIONS else result.unit(metric)
             lines.append(f"  {label}: {show(np.nanmin(values), unit)} .. {show(np.nanmax(values), unit)}")
     if "feasible" in result.data:
         lines.append(f"  feasible: {int(np.sum(np.asarray(result.feasible)))} of {size:,}")

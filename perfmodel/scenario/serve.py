@@ -1,45 +1,33 @@
-"""pm.serving: a model served to many requests at once, from the steady state of in-flight batching."""
+"""pm.serving: a model served to many requests at once, in a closed loop or with arrivals of their own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from perfmodel.algebra import Value, minimum
 from perfmodel.arguments import choice, number, whole
-from perfmodel.errors import ArgumentError
+from perfmodel.axes import Axis
+from perfmodel.engine.fidelity import FIDELITIES
+from perfmodel.errors import ArgumentError, nearest
 from perfmodel.formats import Precision
 from perfmodel.formats import precision as precision_of
 from perfmodel.hardware.catalog import system as system_of
 from perfmodel.hardware.device import Device, System
 from perfmodel.result import Result
-from perfmodel.scenario.corrections import IDEAL as NO_CORRECTION
-from perfmodel.scenario.corrections import corrections
-from perfmodel.scenario.feasible import divides
-from perfmodel.scenario.runtime import IDEAL as NO_RUNTIME
+from perfmodel.scenario.open_loop_metrics import Opened
+from perfmodel.scenario.open_loop_requests import Requests, traces
 from perfmodel.scenario.runtime import Runtime
 from perfmodel.scenario.runtime import runtime as runtime_of
-from perfmodel.scenario.serving import ClosedLoop, FirstToken, closed_loop, disaggregated
-from perfmodel.scenario.serving_cost import Hardware, Layout, Numbers, StepCost
-from perfmodel.scenario.serving_counts import step_counts
+from perfmodel.scenario.served import REASONS, Served
 from perfmodel.scenario.serving_interval import with_interval
-from perfmodel.scenario.serving_power import board_power, utilisation
-from perfmodel.scenario.solve import TOO_LARGE, Scenario
+from perfmodel.scenario.solve import Scenario
 from perfmodel.workload.workload import Workload, language_model
 
-REASONS = (
-    "",
-    TOO_LARGE,
-    "tp must divide the heads, widths and vocabulary that it splits",
-    "tp x dp must not exceed the devices of the system",
-    "ep must divide tp x dp",
-    "rate must stay below what the instance can serve",
-)
-
-#: requests in flight that an open loop may reach; halved this often when the rate is inverted
-MOST_REQUESTS, HALVINGS = 2.0**16, 40
+#: what an objective may hold
+OBJECTIVE = ("ttft", "tpot", "percentile")
 
 
 def serving(
@@ -48,202 +36,181 @@ def serving(
     *,
     concurrency: Any = None,
     rate: Any = None,
+    trace: Any = None,
+    slo: Mapping[str, Any] | None = None,
     input: Any = 1024,
     output: Any = 128,
     tp: Any = 1,
+    pp: Any = 1,
     dp: Any = 1,
     ep: Any = None,
     prefill_workers: Any = None,
     decode_workers: Any = 1,
+    prefix_hit: Any = 0.0,
+    drafted: Any = 0,
+    acceptance: Any = 0.8,
+    draft_cost: Any = 0.0,
     precision: str | Mapping[str, str] | Precision = "bf16",
     runtime: str | Runtime = "vllm",
     fidelity: str = "calibrated",
-    ttft_limit: Any = None,
-    tpot_limit: Any = None,
+    max_batch: int | None = None,
+    requests: int = 2000,
+    burstiness: float = 1.0,
+    input_cv: float = 0.0,
+    output_cv: float = 0.0,
+    seed: int = 0,
     progress: Callable[[float], None] | None = None,
 ) -> Result:
-    """Mean latency and throughput of in-flight batching in its steady state.
+    """Latency, throughput and capacity of in-flight batching.
 
-    concurrency      requests in flight at any time (closed loop); a request that ends is replaced at once
-    rate             requests per second instead (open loop) [1/s]
-    input, output    prompt and generated tokens of a request
-    tp, dp           tensor-parallel devices, and attention replicas with requests of their own
+    Closed loop: the steady state as a formula.
+
+    concurrency      requests in flight at any time; a request that ends is replaced at once
+
+    Open loop: requests arrive by themselves and are replayed through the engine.
+
+    rate             mean requests per second [1/s]; alone: `requests` generated ones, of which the first and
+                     the last tenth are not counted
+    trace            path of a CSV file with columns arrival_s, prefill_tokens, decode_tokens (``path:name``
+                     for one trace of several, else they become an axis), rows of these, or a mapping of
+                     columns; with a rate: its arrivals stretched to that mean rate
+    burstiness       coefficient of variation of the gaps between generated requests (1: Poisson)
+    input_cv, output_cv, seed  the same of their lengths (gamma distributed); which random numbers
+    max_batch        most requests in the engine at once (None: as many as memory holds)
+
+    Both:
+
+    slo              objective: ``{"ttft": s, "tpot": s, "percentile": 0.9}``, each may be left out
+    input, output    prompt and generated tokens of a request, or their means
+    tp, pp, dp       tensor- and pipeline-parallel devices, and attention replicas with requests of their own
     ep               devices that the experts of a layer are divided over (None: all tp x dp)
-    prefill_workers  instances of tp x dp devices that only run prompts (disaggregated); None: prompts and
-                     decode share the devices
-    decode_workers   instances that only decode, beside prefill_workers
+    prefill_workers  instances of tp x pp x dp devices that only run prompts (disaggregated); None: prompts
+                     and decode share the devices.  decode_workers: instances that only decode, beside them
+    prefix_hit       share of the prompt tokens whose cache is there already
+    drafted          tokens that speculation drafts per step; acceptance: probability that one is kept given
+                     the ones before it; draft_cost: time to draft one over that of a plain step
     runtime          serving engine: its host time, memory share, chunk of prompt tokens
-    fidelity         ``calibrated``, or ``roofline``: no engine and no correction
-    ttft_limit, tpot_limit  service objective [s]; goodput is 0 where the means miss it
+    fidelity         ``calibrated``; ``roofline``: no engine and no correction; ``dataflow``: kernel models
+                     with their documented starts, no engine
 
-    Metrics: ttft, tpot, latency [s], throughput [generated token/s], request_rate [1/s], goodput [token/s],
-    concurrency, resident (requests that the memory holds), memory, weights [B per device], power [W, all
-    devices], energy_per_token [J].  Any number may be a list: it becomes a named axis.
+    Metrics: ttft, tpot, latency [s], throughput [generated token/s], request_rate [1/s], goodput [token/s of
+    requests that meet the objective; closed loop: 0 where the means miss it], concurrency, resident (requests
+    that the memory holds), memory, weights [B per device], power [W, all devices], energy_per_token [J].
+    Open loop also: ttft_p50, _p90, _p99, the same of tpot and latency, attainment (share of requests that
+    meet the objective), and, computed when asked for, capacity [1/s]: the highest rate at which `percentile`
+    of the requests keep each limit.  Any number may be a list: it becomes a named axis.
     """
-    if (concurrency is None) == (rate is None):
-        raise ArgumentError("concurrency, rate", f"{concurrency}, {rate}", "exactly one of the two")
+    if concurrency is not None and (rate is not None or trace is not None):
+        raise ArgumentError("concurrency, rate, trace", "concurrency and another", "exactly one of the three")
+    if concurrency is None and rate is None and trace is None:
+        allowed = "exactly one of the three, or a trace at a rate"
+        raise ArgumentError("concurrency, rate, trace", "none", allowed)
+    chosen = choice("fidelity", fidelity, FIDELITIES)
+    runtime_of(runtime)  # refuses an unknown name before anything is computed
+    objective = _objective(slo)
     inputs: dict[str, Any] = {
         "concurrency": None if concurrency is None else whole("concurrency", concurrency),
         "rate": None if rate is None else number("rate", rate),
         "input": whole("input", input),
         "output": whole("output", output),
         "tp": whole("tp", tp),
+        "pp": whole("pp", pp),
         "dp": whole("dp", dp),
         "ep": None if ep is None else whole("ep", ep),
         "prefill_workers": None if prefill_workers is None else whole("prefill_workers", prefill_workers),
         "decode_workers": whole("decode_workers", decode_workers),
-        "ttft_limit": np.inf if ttft_limit is None else number("ttft_limit", ttft_limit),
-        "tpot_limit": np.inf if tpot_limit is None else number("tpot_limit", tpot_limit),
+        "prefix_hit": _share("prefix_hit", prefix_hit),
+        "drafted": whole("drafted", drafted, low=0.0),
+        "acceptance": _share("acceptance", acceptance),
+        "draft_cost": number("draft_cost", draft_cost, above=False),
+        "ttft_limit": objective["ttft"],
+        "tpot_limit": objective["tpot"],
         "system": system_of(system),
         "workload": language_model(workload),
     }
-    chosen = choice("fidelity", fidelity, ("roofline", "calibrated"))
-    runtime_of(runtime)  # refuses an unknown name before anything is computed
+    if chosen == "dataflow" and (inputs["dp"] != 1.0 or ep is not None):
+        allowed = "dp=1 and no ep at fidelity dataflow; roofline and calibrated have both"
+        raise ArgumentError("dp, ep", f"{dp}, {ep}", allowed)
     fixed: dict[str, Any] = {
         "precision": precision_of(precision),
         "runtime": runtime,
-        "corrected": chosen == "calibrated",
+        "fidelity": chosen,
+        "slo": slo,
     }
-    result = SERVING.solve(inputs, fixed, chosen, progress=progress)
+    if concurrency is not None:
+        result = CLOSED.solve(inputs, fixed, chosen, progress=progress)
+    else:
+        fixed |= {
+            "max_batch": None if max_batch is None else int(whole("max_batch", max_batch)),
+            "requests": int(number("requests", requests, low=10.0, above=False, high=1e7, whole=True)),
+            "burstiness": number("burstiness", burstiness, above=False, high=10.0),
+            "input_cv": number("input_cv", input_cv, above=False, high=10.0),
+            "output_cv": number("output_cv", output_cv, above=False, high=10.0),
+            "seed": int(whole("seed", seed, low=0.0)),
+            "percentile": objective["percentile"],
+        }
+        result = _opened(inputs, fixed, trace, progress)
     return with_interval(result) if chosen == "calibrated" else result
 
 
-class Served:
-    """One served instance over a mesh; all values are floats or open-mesh arrays."""
-
-    def __init__(
-        self,
-        *,
-        workload: Workload,
-        system: System,
-        concurrency: Value,
-        rate: Value,
-        input: Value,
-        output: Value,
-        tp: Value,
-        dp: Value,
-        ep: Value,
-        prefill_workers: Value,
-        decode_workers: Value,
-        ttft_limit: Value,
-        tpot_limit: Value,
-        precision: Precision,
-        runtime: str | Runtime,
-        corrected: bool,
-        **_: Any,
-    ) -> None:
-        self.workload, self.system, self.input, self.output = workload, system, input, output
-        self.concurrency, self.rate, self.limits = concurrency, rate, (ttft_limit, tpot_limit)
-        self.tp, self.dp, self.ep = tp, dp, tp * dp if ep is None else ep
-        self.prefill_workers, self.decode_workers = prefill_workers, decode_workers
-        self.runtime = runtime_of(runtime) if corrected else NO_RUNTIME
-        fix = corrections("serving") if corrected else NO_CORRECTION
-        middle = input + 0.5 * output
-        layout = Layout(tp, dp, tp * dp / self.ep, self.ep)
-        hardware = Hardware.of(system)
-        kept = precision.format("weight")
-        narrow = kept.bits < 16 <= precision.format("activation").bits
-        numbers = Numbers.of(
-            hardware, fix, precision.weight, precision.expert or precision.weight, precision.kv, narrow
-        )
-        counts = step_counts(workload, context=middle, prompt=input, tp=tp)
-        self.cost = StepCost(counts, hardware, layout, numbers, self.runtime, fix, input, middle)
-
-    def loop(self, concurrency: Value) -> ClosedLoop:
-        """Steady state at a number of requests in flight."""
-        engine = self.runtime
-        shared = {
-            "slots": self.cost.slots(self.input + self.output),
-            "chunk": engine.chunk,
-            "first": FirstToken(engine.first_token, engine.first_steps, engine.burst),
-        }
-        if self.prefill_workers is None:
-            return closed_loop(self.cost, concurrency, self.input, self.output, **shared)
-        return disaggregated(
-            self.cost,
-            self.cost,
-            concurrency,
-            self.input,
-            self.output,
-            prefill_workers=self.prefill_workers,
-            decode_workers=self.decode_workers,
-            **shared,
-        )
-
-    def in_flight(self) -> Value:
-        """Requests in flight: given, or those at which the closed loop serves the rate (Little's law)."""
-        if self.rate is None:
-            return self.concurrency
-        low, high = 0.0 * self.rate + 1e-6, 0.0 * self.rate + MOST_REQUESTS
-        for _ in range(
-            HALVINGS
-        ):  # the request rate grows with the requests in flight: bisect, all points at once
-            middle = np.sqrt(low * high)
-            served = self.loop(np.maximum(middle, 1.0)).throughput / self.output * np.minimum(middle, 1.0)
-            low, high = np.where(served < self.rate, middle, low), np.where(served < self.rate, high, middle)
-        return np.sqrt(low * high)
-
-    def metrics(self) -> Mapping[str, Any]:
-        """Metrics of the steady state."""
-        requests = self.in_flight()
-        state = self.loop(np.maximum(requests, 1.0))
-        latency = state.latency_of(self.output)
-        throughput = state.throughput if self.rate is None else self.rate * self.output
-        device = self.system.device
-        weights = self.cost.memory()
-        per_request = self.cost.counts.stored_cache * self.cost.numbers.cache_bytes / self.cost.context
-        cache = minimum(state.resident, requests) * per_request * (self.input + self.output) / self.dp
-        limit = device.main_memory.capacity
-        devices = (
-            self.tp
-            * self.dp
-            * (1.0 if self.prefill_workers is None else self.prefill_workers + self.decode_workers)
-        )
-        checks = [
-            weights + self.runtime.reserve > self.runtime.memory_fraction * limit
-            if limit is not None
-            else np.False_,
-            np.logical_not(divides(self.workload, self.tp)),
-            devices > self.system.count,
-            np.mod(self.tp * self.dp, self.ep) != 0,
-            np.False_ if self.rate is None else requests >= 0.99 * MOST_REQUESTS,
-        ]
-        reason: Any = np.zeros((), dtype=np.int64)
-        for code, failed in reversed(list(enumerate(checks, start=1))):
-            reason = np.where(failed, code, reason)
-        good = (state.ttft <= self.limits[0]) & (state.tpot <= self.limits[1])
-        data = {
-            "ttft": state.ttft,
-            "tpot": state.tpot,
-            "latency": latency,
-            "throughput": throughput,
-            "request_rate": throughput / self.output,
-            "goodput": throughput * good,
-            **self.energy(requests, latency, throughput, devices),
-        }
-        if np.any(reason > 0):
-            hole = np.where(reason > 0, np.nan, 1.0)
-            data = {name: value * hole for name, value in data.items()}
-        return {
-            **data,
-            "concurrency": requests,
-            "resident": state.resident,
-            "weights": weights,
-            "kv_cache": cache,
-            "memory": weights + cache + self.runtime.reserve,
-            "feasible": np.asarray(reason == 0, dtype=np.float64),
-            "reason": reason,
-        }
-
-    def energy(self, requests: Value, latency: Value, throughput: Value, devices: Value) -> dict[str, Value]:
-        """Power of all boards and energy of a generated token."""
-        memory, compute = utilisation(self.cost, requests / self.dp, self.input, self.output, latency)
-        power = board_power(self.cost.hardware.power, memory, compute) * devices
-        return {"power": power, "energy_per_token": power / throughput}
+def _opened(
+    inputs: dict[str, Any], fixed: dict[str, Any], trace: Any, progress: Callable[[float], None] | None
+) -> Result:
+    """The open loop; several traces become an axis with their names."""
+    found: tuple[Requests, ...] | None = None if trace is None else traces(trace)
+    fixed["trace"] = found
+    inputs["trace_index"] = None
+    if found is None:
+        return OPEN.solve(inputs, fixed, fixed["fidelity"], progress=progress)
+    if any(inputs[name] != usual for name, usual in (("input", 1024.0), ("output", 128.0))):
+        raise ArgumentError("input, output", "with a trace", "none: the trace has the lengths")
+    for name in ("input", "output"):
+        del inputs[name]
+    if len(found) == 1:
+        return OPEN.solve(inputs, fixed, fixed["fidelity"], progress=progress)
+    inputs["trace_index"] = Axis("trace", np.arange(float(len(found))))
+    result = OPEN.solve(inputs, fixed, fixed["fidelity"], progress=progress)
+    return replace(result, axes={**result.axes, "trace": np.array([t.name for t in found], dtype=object)})
 
 
-def _metrics(**point: Any) -> Mapping[str, Any]:
-    return Served(**point).metrics()
+def _objective(slo: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Limits [s] (inf: none) and percentile of an objective."""
+    given = {} if slo is None else slo
+    if not isinstance(given, Mapping):
+        raise ArgumentError("slo", slo, 'a mapping such as {"ttft": 0.5, "tpot": 0.05, "percentile": 0.9}')
+    for name in given:
+        if name not in OBJECTIVE:
+            raise ArgumentError(
+                f"slo.{name}", given[name], ", ".join(OBJECTIVE), nearest(str(name), OBJECTIVE)
+            )
+    limits = {
+        name: number(f"slo.{name}", given[name]) if name in given else float("inf")
+        for name in ("ttft", "tpot")
+    }
+    share = number("slo.percentile", given.get("percentile", 0.9), high=1.0)
+    if isinstance(share, Axis):
+        raise ArgumentError("slo.percentile", given["percentile"], "one number above 0 and at most 1")
+    return {**limits, "percentile": share}
 
 
-SERVING = Scenario("serving", _metrics, reasons=REASONS, blame=("tp", "dp"))
+def _share(name: str, value: Any) -> Any:
+    """Numbers from 0 to below 1."""
+    return number(name, value, above=False, high=1.0 - 1e-9)
+
+
+def _closed(**point: Any) -> Mapping[str, Any]:
+    return Served(**point).closed()
+
+
+def _open(**point: Any) -> Mapping[str, Any]:
+    return Opened(**point).metrics()
+
+
+def _capacity(**point: Any) -> Mapping[str, Any]:
+    return Opened(**point).capacity()
+
+
+CLOSED = Scenario("serving", _closed, reasons=REASONS, blame=("tp", "pp", "dp", "concurrency"))
+OPEN = Scenario(
+    "serving", _open, more={"capacity": _capacity}, reasons=REASONS, blame=("tp", "pp", "dp", "rate")
+)

@@ -10,7 +10,8 @@ from perfmodel.result import Result
 from perfmodel.scenario.corrections import calibration
 
 #: metric of a result -> measured metric whose residuals scale it; rates fall where times grow
-TIMES = {"ttft": "ttft", "tpot": "tpot", "latency": "tpot"}
+MEANS = {"ttft": "ttft", "tpot": "tpot", "latency": "tpot"}
+TIMES = {**MEANS, **{f"{name}_p{p}": source for name, source in MEANS.items() for p in (50, 90, 99)}}
 RATES = {"throughput": "tpot", "request_rate": "tpot"}
 
 
@@ -31,6 +32,8 @@ def _end(result: Result, which: str) -> Result:
     known, end = quantiles(), 0 if which == "low" else 1
     data = dict(result.data)
     for metric, source in TIMES.items():
+        if metric not in data:
+            continue
         data[metric] = data[metric] * known[source][end]
     for metric, source in RATES.items():
         data[metric] = data[metric] / known[source][end]
