@@ -50,12 +50,18 @@ def test_direct_all_reduce_stops_at_its_limit_and_on_a_shared_bus():
 
 def test_dispatch_sends_each_token_once_to_a_rank_or_once_to_an_expert():
     size = 65536 * 7168 * 2
-    once = all_to_all_time(65536, 7168, 8, 256, 8, 0, 2.0, GPU, AllToAllCorrections(dedup=1.0, copy=0.001, token=1e-4))
-    each = all_to_all_time(65536, 7168, 8, 256, 8, 0, 2.0, GPU, AllToAllCorrections(dedup=0.01, copy=0.001, token=1e-4))
+    c = AllToAllCorrections(launch=0.005, processor=40.0, token=0.001, serial=0.01)
+    once = all_to_all_time(65536, 7168, 8, 256, 8, 132, 2.0, GPU, c)
+    each = all_to_all_time(65536, 7168, 8, 256, 8, 0, 2.0, GPU, c, low_latency=True)
     distinct = 8 * (1 - (7 / 8) ** 8)
-    rate = 0.8 * 0.7 * 100e9
-    assert once.seconds == pytest.approx(size * distinct * 7 / 8 / rate, rel=0.02)
-    assert each.seconds == pytest.approx(size * 8 * 7 / 8 / rate, rel=0.02)
+    assert once.seconds == pytest.approx(size * distinct * 7 / 8 / 80e9, rel=0.02)
+    assert each.seconds == pytest.approx(size * 8 * 7 / 8 / 80e9, rel=0.02)
+
+
+def test_few_processors_limit_a_dispatch_and_not_the_link():
+    slow, fast = (dataclasses.replace(GPU, link=link) for link in (4e11, 8e11))
+    eight = [float(all_to_all_time(65536, 7168, 8, 256, 8, 8, 2.0, gpu).seconds) for gpu in (slow, fast)]
+    assert eight[1] > 0.9 * eight[0]
 
 
 def test_recurrent_update_reads_and_writes_its_state():

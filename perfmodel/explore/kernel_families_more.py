@@ -151,7 +151,8 @@ def _collective_group(rows: Rows) -> Any:
 
 def _all_to_all(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
     return all_to_all_time(rows["tokens"], rows["hidden"], rows["topk"], rows["experts"], rows["ep_size"],
-                           rows["sms"], WIRE.get(part(group, 2), 2.0), gpu, c)
+                           rows["sms"], WIRE.get(part(group, 2), 2.0), gpu, c,
+                           low_latency="_ll" in part(group, 0))
 
 
 def _all_to_all_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:
