@@ -50,6 +50,10 @@ class SpatialArray:
         doc="energy of one multiply-accumulate by number format",
     )
     rate: Value = quantity("1", default=1.0, doc="multiply-accumulates of one position in one cycle")
+    rates: Mapping[str, Value] = table(
+        quantity("1"), default=_EMPTY,
+        doc="the same by number format: bit-serial engines, packed lanes; others run at `rate`",
+    )
     skew: Value = quantity(
         "1", default=0.0, positive=False, low=0.0, doc="cycles until the last position has its first operand"
     )

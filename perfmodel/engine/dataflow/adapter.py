@@ -49,7 +49,8 @@ def accelerator(described: Device, compute: str = "int8") -> Accelerator:
         for name, rule in array.axes.items()
     )
     return Accelerator(
-        name=described.name, levels=levels, axes=axes, clock=clock, rate=array.rate, skew=array.skew,
+        name=described.name, levels=levels, axes=axes, clock=clock,
+        rate=array.rates.get(compute, array.rate), skew=array.skew,
         mac_energy=_mac_energy(described, array, compute), static_power=array.static_power,
     )
 
