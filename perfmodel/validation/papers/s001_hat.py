@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import perfmodel as pm
 from perfmodel.validation.cases import predicts, published
 from perfmodel.validation.heldout import held_out
 from perfmodel.validation.measured.hat_models import layers_attended, sub_transformer
@@ -83,3 +85,35 @@ def latency(case: str) -> float:
         # each target token passes the decoder layers one after the other
         features[name] = (1.0, float(dims["dec_layers"]) * float(dims["tokens"]), _flops(row.workload))
     return held_out(features, {name: row.value for name, row in rows.items()}, case)
+
+
+#: the largest model for the Raspberry Pi, and the baseline of Vaswani et al., arXiv:1706.03762, table 3
+FOUND, TOKENS, VOCABULARY = "HAT_wmt14ende_raspberrypi_a", 30.0, 32768.0
+
+
+@cache
+def _transformer_big() -> Workload:
+    heads, ffn = (16.0,) * 6, (4096.0,) * 6
+    return sub_transformer(
+        "transformer-big", encoder_width=1024.0, decoder_width=1024.0, inner=1024.0, encoder_ffn=ffn,
+        encoder_heads=heads, decoder_ffn=ffn, decoder_heads=heads, cross_heads=heads, span=(1.0,) * 6,
+    )
+
+
+def _sentence(net: Workload) -> float:
+    """Time of a sentence word by word, with the output product [s]."""
+    whole = replace(net, dims=replace(net.dims, vocabulary=VOCABULARY, head=True))
+    result = pm.inference(whole, "raspberry-pi-4", batch=1, input=TOKENS, output=TOKENS, precision="fp32")
+    return float(result.latency)
+
+
+@predicts("S001-HEAD-01")
+def faster() -> float:
+    """Latency of Transformer-Big over that of the network found."""
+    return _sentence(_transformer_big()) / _sentence(_model(FOUND))
+
+
+@predicts("S001-HEAD-02", fidelity="count")
+def smaller() -> float:
+    """Parameters of Transformer-Big over those of the network found, embeddings apart."""
+    return float(_transformer_big().parameters / _model(FOUND).parameters)

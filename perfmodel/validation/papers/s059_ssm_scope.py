@@ -100,3 +100,53 @@ def scan_share(device: str, tokens: float) -> float:
     graph = pm.workload("mamba-130m").graph(batch=1.0, query=tokens, context=tokens, logits="all")
     times = {op.name: float(cost(op, system(device), precision("bf16")).time) for op in graph.ops}
     return 100.0 * sum(t for n, t in times.items() if n.rpartition(".")[2] in _SCAN) / sum(times.values())
+
+
+def _memory(model: str, tokens: float) -> float:
+    result = pm.inference(model, GPU, batch=1, input=tokens, output=1, precision="bf16", logits="all")
+    return float(result.memory)
+
+
+def _longest(model: str) -> float:
+    """Tokens whose memory, linear in them, fills the GPU."""
+    low, high = _memory(model, 8192.0), _memory(model, 16384.0)
+    return 8192.0 + (float(pm.device(GPU).main_memory.capacity) - low) / (high - low) * 8192.0
+
+
+@predicts("S059-HEAD-01")
+def longest() -> float:
+    """Longest prompt of Mamba-790m on 24 GB, logits of all positions kept."""
+    return _longest("mamba-790m")
+
+
+@predicts("S059-HEAD-02", reason="which Transformer and which runtime buffers is not said")
+def longer() -> float:
+    """Longest prompt of Mamba-790m over that of a Transformer of its size."""
+    return _longest("mamba-790m") / _longest("qwen2.5-0.5b")
+
+
+def _first_token(model: str, tokens: float) -> float:
+    result = pm.inference(
+        model, GPU, batch=1, input=tokens, output=1, precision="bf16", logits="all", fidelity="calibrated"
+    )
+    return float(result.ttft)
+
+
+@predicts("S059-HEAD-03", fidelity="calibrated",
+          reason="the scan is priced by its traffic, which this kernel does not reach")
+def transformer_ahead() -> float:
+    """First token of Mamba-2 over that of a Transformer at 1024 tokens."""
+    return _first_token("mamba2-780m", 1024.0) / _first_token("qwen2.5-0.5b", 1024.0)
+
+
+@predicts("S059-HEAD-04", fidelity="calibrated",
+          reason="the scan is priced by its traffic, which this kernel does not reach")
+def scan_ahead() -> float:
+    """First token of a Transformer over that of Mamba-2 at 57344 tokens."""
+    return _first_token("qwen2.5-0.5b", 57344.0) / _first_token("mamba2-780m", 57344.0)
+
+
+@predicts("S059-HEAD-05")
+def edge_share() -> float:
+    """Share of the scan kernels on the edge GPU [%]: mean of the two prompt lengths above."""
+    return (scan_share("jetson-orin-nano", 1024.0) + scan_share("jetson-orin-nano", 32768.0)) / 2.0

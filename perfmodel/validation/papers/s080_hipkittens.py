@@ -21,8 +21,10 @@ def _size(case: str) -> float:
     return float(found.group(1)) if found else 0.0
 
 
-def _rows(start: str) -> list[str]:
-    return [r.case for r in published().values() if r.case.startswith(start) and r.gate != "report"]
+def _rows(start: str, baseline: bool = False) -> list[str]:
+    """Rows of a kernel, or of the vendor's library beside it."""
+    found = [row for row in published().values() if row.case.startswith(start)]
+    return [row.case for row in found if ("AITER" in row.quantity) == baseline]
 
 
 def _per_work(op: object, work: float, precision: str, fidelity: str = "dataflow") -> tuple[float, float]:
@@ -60,10 +62,11 @@ for _name, _format in (("BF16", "bf16"), ("FP8", "fp8"), ("FP6", "fp8")):
         {case: partial(_gemm, _format, case) for case in _rows(f"S080-{_name}")}, items=1.0, reason=_TILES
     )
 for _name, _causal, _passes in (("causal", True, 1.0), ("noncausal", False, 1.0), ("bwd", True, 2.5)):
-    held_out_cases(
-        {case: partial(_attention, _causal, _passes, case) for case in _rows(f"S080-ATT-{_name}")}, items=1.0,
-        reason=_TILES,
-    )
+    for _baseline in (False, True):
+        _cases = _rows(f"S080-ATT-{_name}", _baseline)
+        held_out_cases(
+            {case: partial(_attention, _causal, _passes, case) for case in _cases}, items=1.0, reason=_TILES
+        )
 held_out_cases(
     {case: partial(_norm, case) for case in _rows("S080-LN")},
     reason="at 1024 rows the four tensors stay in the 256 MB cache",

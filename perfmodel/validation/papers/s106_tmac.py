@@ -12,7 +12,7 @@ from functools import partial
 import perfmodel as pm
 from perfmodel.engine.lowbit import lookups
 from perfmodel.validation.cases import predicts, published, run
-from perfmodel.validation.heldout import held_out_cases
+from perfmodel.validation.heldout import constants, held_out_cases
 
 
 def _weights(case: str) -> tuple[float, float, float]:
@@ -88,3 +88,15 @@ def _threads(case: str) -> tuple[float]:
 
 
 held_out_cases({case: partial(_threads, case) for case in ("S106-PREFILL-01", "S106-PREFILL-02")}, items=1.0)
+
+
+@predicts({"S106-HEAD-01": 1.0, "S106-HEAD-02": 8.0}, fidelity="calibrated",
+          reason="constants measured without the fast aggregation of these rows")
+def laptop(threads: float) -> float:
+    """Decode rate of BitNet-3B on an M2 Ultra [token/s], from all rows of its profiling table."""
+    rows = _rows("M2Ultra", "T-MAC")
+    times = [1.0 / published()[case].value for case in rows]
+    per_lookup, per_byte = constants([_lookup(case) for case in rows], times)
+    weights, bits = 3.3e9, 2.0
+    computed, moved = lookups(weights, bits) / threads / 1e9, weights * bits / 8e9
+    return float(1.0 / (per_lookup * computed + per_byte * moved))
