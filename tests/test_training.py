@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 
 import perfmodel as pm
+from perfmodel.engine.roofline import moved_bytes
 from perfmodel.errors import ArgumentError, InfeasibleError
+from perfmodel.formats import precision
+from perfmodel.ops.core import Op
 from perfmodel.workload.importers.hf import from_config
+from perfmodel.workload.learning import backward, with_dropout, with_loss
 
 
 def megatron(hidden: int, layers: int, heads: int) -> pm.Workload:
@@ -47,10 +51,11 @@ def test_bubble() -> None:
     pipe, interleaved = (
         pm.training("llama-2-7b", node, batch=64, sequence=512, pp=8, interleave=v) for v in (1, 4)
     )
-    optimiser = 6738415616 * (24 + 6) / 2.039e12
+    # gradient twice, copy, two moments read; gradient, copy, moments written in fp32, weights in bf16
+    optimiser = 6738415616 * (5 * 4 + 4 * 4 + 2) / 2.039e12
     work = one.step_time - optimiser
-    assert pipe.step_time == pytest.approx(work / 64 * (64 + 7) / 8 + optimiser / 8, rel=1e-6)
-    assert interleaved.step_time == pytest.approx(work / 64 * (64 + 7 / 4) / 8 + optimiser / 8, rel=1e-6)
+    assert pipe.step_time == pytest.approx(work / 64 * (64 + 7) / 8 + optimiser / 8, rel=1e-5)
+    assert interleaved.step_time == pytest.approx(work / 64 * (64 + 7 / 4) / 8 + optimiser / 8, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +65,7 @@ def test_bubble() -> None:
 def test_shared_memory_of_megatron(
     shared: Path, hidden: int, layers: int, heads: int, tp: int, pp: int, interleave: int, micro: int
 ) -> None:
-    """Korthikanti et al., arXiv:2205.05198: the model keeps no dropout masks, 2 of their 34 bytes."""
+    """Korthikanti et al., arXiv:2205.05198, whose figures leave out the fp32 probabilities of the loss."""
     name = "22B" if hidden == 6144 else "175B"
     text = (shared / "data/megatron_training/memory.csv").read_text(encoding="utf-8")
     rows = csv.DictReader(text.splitlines())
@@ -81,16 +86,76 @@ def test_shared_memory_of_megatron(
             recompute=recompute,
             sequence_parallel=sequence,
             attention=attention,
+            dropout=True,
             precision="fp16",
         )
 
+    loss = 4 * micro * 2048 * 51200 / tp if pp == 1 else 0.0
     gib = 2**30
     assert step("none", False).weights / gib == pytest.approx(published["params_and_optimizer"], rel=0.03)
-    lean = step("selective", True, "eager").activations / gib
-    assert lean == pytest.approx(published["activations_selective+sequence_parallel"], rel=0.07)
+    lean = (step("selective", True, "eager").activations - loss) / gib
+    assert lean == pytest.approx(published["activations_selective+sequence_parallel"], rel=0.01)
     none = published["activations_no_recompute"]
+    assert (step("none", False, "eager").activations - loss) / gib == pytest.approx(none, rel=0.01)
     full = published["relative_activations_full"] / 100 * none
-    assert step("full", False).activations / gib == pytest.approx(full, rel=0.02)
+    assert (step("full", False).activations - loss) / gib == pytest.approx(full, rel=0.01)
+
+
+def test_shared_step_time_of_megatron(shared: Path) -> None:
+    """Nothing fitted: a calibrated step is within 16 % of each published one, and 12 % on average."""
+    score = pm.validate(data=str(shared / "data/megatron_training/step_time.csv")).to_dict()
+    assert score["summary"]["step_time"]["mape"] < 0.12
+    assert all(abs(group["bias"]) < 0.16 for group in score["groups"])
+
+
+def test_gradients_of_a_product() -> None:
+    """C[8,4] = A[8,16] B[16,4]: dA = dC B^T is 8 x 16 over 4, dB = A^T dC is 16 x 4 over 8, in fp32."""
+    op = pm.op.matmul(8, 4, 16, name="up")
+    inputs, weights = backward(op)
+    assert inputs.flops == weights.flops == op.flops == 2 * 8 * 4 * 16
+    assert [inputs.loops[i] for i in "mnk"] == [8, 16, 4]
+    assert [weights.loops[i] for i in "mnk"] == [16, 4, 8]
+    assert moved_bytes(inputs, precision("bf16")) == 2 * (8 * 4 + 4 * 16 + 8 * 16)
+    assert moved_bytes(weights, precision("bf16")) == 2 * (16 * 8 + 8 * 4) + 4 * 2 * 16 * 4  # sum read, written
+
+
+def test_gradients_of_streams() -> None:
+    """Bytes of bf16 tensors of 6 elements: forward and backward."""
+    bf16 = precision("bf16")
+
+    def moved(op: Op) -> tuple[float, float]:
+        return moved_bytes(op, bf16), sum(moved_bytes(made, bf16) for made in backward(op))
+
+    assert moved(pm.op.softmax(2, 3)) == (2 * 12, 3 * 12)  # y and dy read, dx written
+    assert moved(pm.op.elementwise(6, inputs=2)) == (3 * 12, 5 * 12)  # a, b, dy read, da, db written
+    assert moved(pm.op.norm(2, 3, residual=True, affine=False)) == (4 * 12, 4 * 12)  # sum, dy, dsum; dx
+
+
+def test_dropout_and_loss_of_a_pass() -> None:
+    """Masks of a byte; probabilities of the loss in fp32; matrix work does not change."""
+    graph = pm.workload("gpt3-125m").graph(batch=1, query=8, context=8, logits="all", attention="eager")
+    learns = with_loss(with_dropout(graph))
+    assert learns.flops == graph.flops
+    added = {op.name: op for op in learns.ops if op.name not in {o.name for o in graph.ops}}
+    probabilities = added["block.attention_softmax_dropout"]
+    assert moved_bytes(probabilities, precision("bf16")) == 12 * 8 * 8 * (2 + 2 + 1)
+    joined = added["block.mlp_norm_dropout"]
+    assert moved_bytes(joined, precision("bf16")) == 8 * 768 * (2 + 2 + 2 + 1)
+    assert moved_bytes(added["head_loss"], precision("bf16")) == 8 * 50257 * (2 + 4)
+
+
+def test_recomputation_costs_what_it_repeats() -> None:
+    node = pm.system("a100-sxm-80gb").vary({"device.memory.hbm.capacity": "10 TiB"})
+
+    def step(recompute: str) -> pm.Result:
+        return pm.training("gpt3-125m", node, batch=8, sequence=1024, recompute=recompute, attention="eager")
+
+    none, some, full = step("none"), step("selective"), step("full")
+    forward = sum(float(cost.time) for cost in none.costs()["forward"])
+    assert full.step_time - none.step_time == pytest.approx(8 * forward)
+    assert none.step_time < some.step_time < full.step_time
+    assert none.activations > some.activations > full.activations
+    assert none.energy < some.energy < full.energy
 
 
 def test_zero_shards_and_more_devices_help() -> None:

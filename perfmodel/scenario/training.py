@@ -2,8 +2,8 @@
 
     step = (m + (pp - 1)/v) (t_forward + t_backward)/pp + exposed gradient all-reduce + optimiser
 
-m micro-batches per pipeline, v model chunks per stage (interleaving) [1].  The backward pass computes the
-gradients of inputs and weights, each as large as the forward product; recomputation repeats the forward.
+m micro-batches per pipeline, v model chunks per stage (interleaving) [1].  The backward pass has ops of its
+own: gradients of inputs and weights, each as large as the forward product; recomputation repeats the forward.
 
 References
 [1] Narayanan et al., Efficient large-scale language model training, SC 2021, arXiv:2104.04473.
@@ -14,6 +14,7 @@ References
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -30,11 +31,13 @@ from perfmodel.formats import Precision
 from perfmodel.formats import precision as precision_of
 from perfmodel.hardware.catalog import system as system_of
 from perfmodel.hardware.device import Device, System
-from perfmodel.ops.core import Op
+from perfmodel.ops.core import Op, Tensor, Work
 from perfmodel.result import Result
 from perfmodel.scenario.feasible import divides
 from perfmodel.scenario.solve import TOO_LARGE, Scenario
 from perfmodel.workload.graph import Graph
+from perfmodel.workload.learning import DROPOUT, LOSS, backward, with_dropout, with_loss
+from perfmodel.workload.partition import sequence_parallel as split_tokens
 from perfmodel.workload.step import Step
 from perfmodel.workload.transforms import tensor_parallel
 from perfmodel.workload.workload import Workload
@@ -42,8 +45,8 @@ from perfmodel.workload.workload import workload as workload_of
 
 RECOMPUTE = ("none", "selective", "full")
 
-#: ops that make the attention scores of the eager path; selective recomputation repeats them
-SCORES = ("attention_scores", "softmax")
+#: ops that make the probabilities of the eager path; selective recomputation repeats them
+SCORES = ("attention_scores", "attention_softmax", f"attention_softmax_{DROPOUT}")
 
 #: bytes per parameter of the optimiser: fp32 copy, first and second moment of Adam
 OPTIMISER_BYTES = 12.0
@@ -72,6 +75,7 @@ def training(
     sequence_parallel: bool = False,
     zero: int = 0,
     attention: str = "fused",
+    dropout: bool = False,
     precision: str | Mapping[str, str] | Precision = "bf16",
     fidelity: str = "roofline",
     progress: Callable[[float], None] | None = None,
@@ -86,6 +90,7 @@ def training(
                        input of each layer only (``full``, the forward pass runs twice)
     sequence_parallel  norms and residuals are split over the tensor-parallel group too
     attention          ``fused`` never stores the scores, ``eager`` passes them through memory and keeps them
+    dropout            of attention probabilities and before residual additions, as GPT is trained
     zero               1: optimiser state, 2: gradients too, 3: weights too are sharded over dp
 
     Metrics: step_time [s], throughput [token/s], mfu (causal model FLOP, recomputation not counted), memory,
@@ -104,13 +109,15 @@ def training(
         "system": system_of(system),
         "workload": workload_of(workload),
     }
-    if not isinstance(sequence_parallel, bool):
-        raise ArgumentError("sequence_parallel", sequence_parallel, "True or False")
+    for name, flag in (("sequence_parallel", sequence_parallel), ("dropout", dropout)):
+        if not isinstance(flag, bool):
+            raise ArgumentError(name, flag, "True or False")
     if zero not in (0, 1, 2, 3) or isinstance(zero, bool):
         raise ArgumentError("zero", zero, "0, 1, 2 or 3")
     fixed = {
         "recompute": choice("recompute", recompute, RECOMPUTE),
-        "sequence_parallel": bool(sequence_parallel),
+        "sequence_parallel": sequence_parallel,
+        "dropout": dropout,
         "zero": zero,
         "precision": precision_of(precision),
         "attention": choice("attention", attention, ("fused", "eager")),
@@ -137,6 +144,7 @@ class TrainingStep:
         sequence_parallel: bool,
         zero: int,
         attention: str,
+        dropout: bool,
         precision: Precision,
         model: CostModel,
         ndim: int = 0,
@@ -148,24 +156,26 @@ class TrainingStep:
         self.whole: Graph = workload.graph(
             Step(micro_batch, sequence, sequence, logits="all", attention=attention)
         )
-        self.graph = tensor_parallel(tp)(self.whole)
+        learns = with_loss(with_dropout(self.whole) if dropout else self.whole)
+        self.graph = tensor_parallel(tp)(learns)
+        if sequence_parallel:
+            self.graph = split_tokens(tp)(self.graph)
 
-    def costs(self) -> list[OpCost]:
-        """Forward cost of each op for one micro-batch."""
-        return [self.model(op, self.system, self.precision) for op in self.graph.ops]
+    def cost(self, op: Op) -> OpCost:
+        """Cost of one op of a micro-batch."""
+        return self.model(op, self.system, self.precision)
 
-    def forward_backward(self) -> tuple[Value, Value]:
-        """Forward and backward time of one micro-batch through all layers [s]."""
-        costs = self.costs()
-        forward = total(c.time for c in costs)
-        once = total(c.time for c in costs if c.op.exchange is not None)
-        # two products per forward product; messages of the backward pass equal those of the forward
-        backward = 2.0 * (forward - once) + once
-        if self.recompute == "full":
-            backward = backward + forward
-        elif self.recompute == "selective":
-            backward = backward + total(c.time for c in costs if c.op.family in SCORES)
-        return forward, backward
+    @cached_property
+    def forward(self) -> list[OpCost]:
+        """Cost of each op of the forward pass of one micro-batch."""
+        return [self.cost(op) for op in self.graph.ops]
+
+    @cached_property
+    def backward(self) -> list[OpCost]:
+        """Cost of each op of the backward pass of one micro-batch, what is computed again first."""
+        again = [c for c in self.forward if self.recompute == "full" or (
+            self.recompute == "selective" and c.op.name.endswith(SCORES))]
+        return [*again, *(self.cost(made) for op in reversed(self.graph.ops) for made in backward(op))]
 
     @property
     def micro_batches(self) -> Value:
@@ -186,14 +196,25 @@ class TrainingStep:
 
     def step_time(self) -> Value:
         """Time of one optimiser step [s]."""
-        forward, backward = self.forward_backward()
+        forward, backward = (total(c.time for c in costs) for costs in (self.forward, self.backward))
         slots = self.micro_batches + (self.pp - 1.0) / self.interleave
         compute = slots * (forward + backward) / self.pp
         hidden = 0.0 * backward if self.zero >= 2 else backward / self.pp  # behind the last backward pass
         exposed = maximum(self.gradient_exchange() - hidden, 0.0)
+        return compute + exposed + self.cost(self.update()).time
+
+    def update(self) -> Op:
+        """Adam over the parameters of one device: fp32 gradient, copy and moments; the gradient is also read
+        for its norm and cleared."""
         share = self.dp if self.zero >= 1 else 1.0
-        touched = self.parameters / share * (2.0 * OPTIMISER_BYTES + 3.0 * self.precision.bytes("weight"))
-        return compute + exposed + touched / self.system.device.main_memory.bandwidth
+        state = ("copy", "mean", "variance")
+        tensors = (
+            *(Tensor(name, ("i",), format="fp32") for name in ("norm", "gradient", *state)),
+            *(Tensor(f"new_{name}", ("i",), format="fp32", output=True) for name in ("gradient", *state)),
+            Tensor("weight", ("i",), output=True),
+        )
+        count = self.parameters / share
+        return Op("elementwise", {"i": count, "p": 0.0}, tensors, (Work("vector", 12.0 * count),), "update")
 
     def memory(self) -> tuple[Value, Value]:
         """Weights with gradients and optimiser state, and activations, of the first stage [B]."""
@@ -210,18 +231,23 @@ class TrainingStep:
     def kept(self, op: Op) -> Value:
         """Bytes that the backward pass of one op needs from the forward pass: what the op read [B] [2]."""
         size = self.precision.bytes("activation")
-        if op.exchange is not None or op.family == "embedding":
+        if op.exchange is not None or op.family in ("embedding", "softmax"):  # the next op keeps a softmax
             return 0.0
+        if op.name.endswith(LOSS):  # fp32 probabilities; with a pipeline another stage has them
+            return op.elements(output=True) * op.count * 4.0 * np.equal(self.pp, 1.0)
         if self.recompute == "full" and not op.name.endswith("mixer_norm"):
             return 0.0
         if op.family == "norm":  # reads two streams, but keeps only their sum
-            share = self.tp if self.sequence_parallel else 1.0
-            return op.count * op.loops["r"] * op.loops["d"] * size / share
+            return op.count * op.loops["r"] * op.loops["d"] * size
+        if op.name.endswith(DROPOUT):
+            again = self.recompute == "selective" and op.name.endswith(SCORES)
+            softmax = size if op.name.endswith(SCORES) else 0.0
+            return 0.0 if again else op.count * op.loops["i"] * (1.0 + softmax)  # a byte of mask
         read: Value = 0.0
         for tensor in op.tensors:
             if tensor.output or tensor.kind not in ("activation", "kv"):
                 continue
-            if self.recompute == "selective" and (op.family == "softmax" or tensor.name == "P"):
+            if self.recompute == "selective" and tensor.name == "P":
                 continue  # made again from queries and keys
             split = op.split.get("tp")
             divided = split is not None and split.loop in tensor.axes
@@ -251,12 +277,10 @@ class TrainingStep:
         flops = 3.0 * self.whole.flops * self.batch / self.micro_batch
         key = self.precision.format("activation").compute
         peak = self.system.device.compute["matrix"].peak.get(key, np.nan)
-        forward = total(c.time for c in self.costs())
-        passes = 4.0 if self.recompute == "full" else 3.0
+        spent = [*self.forward, *self.backward]
         # idle power over the whole step, dynamic power while the passes run
-        energy = (
-            energy_of(self.costs(), self.system, forward) * passes * self.micro_batches * self.dp * self.tp
-        )
+        energy = energy_of(spent, self.system, total(c.time for c in spent))
+        energy = energy * self.micro_batches * self.dp * self.tp
         return {
             "step_time": seconds,
             "throughput": self.batch * self.sequence / seconds,
@@ -277,7 +301,8 @@ def _metrics(**point: Any) -> Mapping[str, Any]:
 
 
 def _phases(**point: Any) -> Mapping[str, Sequence[OpCost]]:
-    return {"forward": TrainingStep(**point).costs()}
+    step = TrainingStep(**point)
+    return {"forward": step.forward, "backward": step.backward}
 
 
 TRAINING = Scenario("training", _metrics, _phases, reasons=REASONS, blame=("tp", "pp", "dp", "batch"))

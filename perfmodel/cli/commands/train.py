@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sequence-parallel", action="store_true", help="split norms and residuals too")
     parser.add_argument("--zero", type=int, default=0, help="what is sharded over dp: 0, 1, 2 or 3")
     parser.add_argument("--attention", default="fused", help="fused or eager")
+    parser.add_argument("--dropout", action="store_true", help="dropout, as GPT is trained")
     common.add_model(parser)
     common.add_views(parser)
     common.add_output(parser)
@@ -54,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
             sequence_parallel=args.sequence_parallel,
             zero=args.zero,
             attention=args.attention,
+            dropout=args.dropout,
             precision=args.precision,
             fidelity=args.fidelity,
             progress=progress,

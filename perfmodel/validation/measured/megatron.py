@@ -101,8 +101,8 @@ def _steps(table: Table, fidelity: str) -> dict[str, Any]:
         answer = training(
             _gpt(*shape), _node(at["tp"] * at["pp"] * at["dp"]), batch=at["global_batch"],
             sequence=at["seq_tokens"], tp=at["tp"], pp=at["pp"], dp=at["dp"], interleave=at["interleave"],
-            micro_batch=at["micro_batch"], attention="eager", precision="fp16", fidelity=fidelity,
-            **_recompute(table.columns["recompute"][i]),
+            micro_batch=at["micro_batch"], attention="eager", dropout=True, precision="fp16",
+            fidelity=fidelity, **_recompute(table.columns["recompute"][i]),
         )
         return float(answer.step_time)
 
@@ -121,8 +121,8 @@ def _memory(table: Table, fidelity: str) -> dict[str, Any]:
         hidden, layers, heads, tp, pp, chunks, micro, batch = MODELS[model]
         return training(
             _gpt(hidden, 4 * hidden, heads, layers, 51200, 2048), _node(tp * pp), batch=batch, sequence=2048,
-            tp=tp, pp=pp, interleave=chunks, micro_batch=micro, attention="eager", precision="fp16",
-            **_recompute(text),
+            tp=tp, pp=pp, interleave=chunks, micro_batch=micro, attention="eager", dropout=True,
+            precision="fp16", **_recompute(text),
         )
 
     def size(i: int) -> float:
@@ -159,11 +159,12 @@ def _runs(table: Table, fidelity: str, metric: str) -> dict[str, Any]:
         # a batch that the replicas do not divide is rounded to one they do
         batch = int(max(round(batch / copies / micro), 1) * copies * micro)
         zero = metric == "days" and "zero3" in table.columns["parallelism"][i]
-        kept = "full" if metric == "days" else "none"
+        gpt = metric == "days"
+        kept = "full" if gpt else "none"
         answer = training(
             name, _node(plan["num_gpus"]), batch=batch, sequence=sequence, tp=plan["tp"], pp=plan["pp"],
             dp=copies, micro_batch=micro, recompute=kept, zero=3 if zero else 0,
-            attention="eager" if metric == "days" else "fused", precision="fp16", fidelity=fidelity,
+            attention="eager" if gpt else "fused", dropout=gpt, precision="fp16", fidelity=fidelity,
         )
         seconds = float(answer.step_time) * tokens[i] / (batch * sequence)
         return float(seconds / 86400.0 if metric == "days" else seconds / 3600.0 * plan["num_gpus"])
