@@ -106,7 +106,8 @@ class Point:
 
     def run(self, rate: float) -> tuple[Any, Replayed]:
         """Arrivals at a mean rate [1/s] (inf: all at once), and the replay."""
-        arrival = self.unit.arrival * (self.unit.rate / rate)
+        own = self.unit.rate
+        arrival = self.unit.arrival * (own / rate if np.isfinite(own) else 1.0)
         prompt, answer, need = self.lengths()
         compute = np.maximum(np.ceil(prompt * (1.0 - self.cached)), 1.0)
         extra = self.table.beyond(prompt) * (compute / prompt)
@@ -259,10 +260,10 @@ class Opened(Served):
     def points(self) -> tuple[tuple[int, ...], Any]:
         """Shape of the mesh and a function index -> Point, which is the same where only the rate differs."""
         cost, engine = self.cost, self.runtime
-        tokens = np.ceil((self.input + self.output) / engine.block) * engine.block
         state = cost.request_cache(0.0) / self.pp / self.dp
         per_token = (cost.request_cache(1.0) - cost.request_cache(0.0)) / self.pp / self.dp
-        room = self.slots(self.input + self.output) * (state + per_token * tokens)
+        # one block of tokens at a time, so that the room is not rounded up to a whole request
+        room = self.slots(engine.block) * (state + per_token * engine.block)
         tables = self.tables()
         known: dict[tuple[Any, ...], Point] = {}
         parts = (
