@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from perfmodel.engine.dataflow.accelerator import Accelerator, Level, Widths
-from perfmodel.engine.dataflow.conventions import Conventions
-from perfmodel.engine.dataflow.kernel import Kernel, View
+from perfmodel.engine.dataflow.accelerator import Level
+from perfmodel.engine.dataflow.kernel import Kernel, Mask
 from perfmodel.engine.dataflow.mapping import Keep, Loop, LoopNest
 from perfmodel.engine.dataflow.options import Floats, Ints, Rows, build_rows, merge_rows
-from perfmodel.engine.dataflow.plans import Plan, score
+from perfmodel.engine.dataflow.plans import Plan
 from perfmodel.engine.dataflow.pricing import first_words
-from perfmodel.engine.dataflow.problem import Problem
-from perfmodel.engine.dataflow.space import LoopClass, Structure, classes
-from perfmodel.engine.dataflow.tables import Table, along, port
+from perfmodel.engine.dataflow.sheet import Sheet, Task
+from perfmodel.engine.dataflow.space import Structure, classes
 
 #: Rows looked at together; their arrays stay in the cache of one core.
 _CHUNK = 4096
 #: Largest grid of rows x structure combinations priced at once.
 _GRID = 1 << 17
-
-Mask = NDArray[np.bool_]
-
 
 @dataclass
 class Best:
@@ -36,35 +28,6 @@ class Best:
 
     value: float = float("inf")
     nest: LoopNest | None = None
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is searched: a problem on an accelerator under an objective."""
-
-    problem: Problem
-    accelerator: Accelerator
-    objective: str
-    width: Widths
-    conventions: Conventions
-
-    @property
-    def timed(self) -> bool:
-        """True if the objective needs cycles."""
-        return self.objective != "energy" or bool(np.any(self.accelerator.static_power))
-
-    @cached_property
-    def least_bits(self) -> dict[str, float]:
-        """Tensor -> bits of an element at its narrowest."""
-        return {
-            o.name: min(float(self.width.of(o.role, False)), float(self.width.of(o.role, True)))
-            for o in self.problem.operands
-        }
-
-    @cached_property
-    def extra_bytes(self) -> float:
-        """Bytes of tensors that are not mapped (bias)."""
-        return float(sum(self.problem.extra.values(), 0.0)) * float(self.width.weight) / 8
 
 
 class Arena:
@@ -81,8 +44,8 @@ class Arena:
     ) -> None:
         self.task, self.plans, self.config = task, plans, plans[0].config
         self.room = {level.name: float(level.room) for level in task.accelerator.levels}
-        self.kept: dict[int, View] | None = {} if keep else None
-        self.priced: dict[int, tuple[Floats, dict[str, Floats]]] = {}
+        self.keep = keep
+        self.sheets: dict[int, Sheet] = {}
         parts = [rows] if rows is not None else []
         for number, plan in enumerate(plans if rows is None else ()):
             self.room = dict(rooms[number]) if rooms else self.room
@@ -95,7 +58,7 @@ class Arena:
         }
         self.kernel = Kernel(
             task.problem, task.accelerator, task.width, task.conventions, self.config, self.rows, positions,
-            task.timed,
+            task.timed, task.priced,
         )
         self.shape = tuple(len(block) for block in self.config.structures)
         self.edges = np.array([self._edges(plan) for plan in plans])[self.origin]
@@ -133,7 +96,7 @@ class Arena:
             if np.isinf(self.room[level.name]):
                 continue
             used = sum(
-                (problem.operand(t).footprint(sizes) * self.task.least_bits[t] / 8
+                (problem.operand(t).footprint(sizes) * min(self.task.bits[t]) / 8
                  for t, holder in self.config.holders[stage].items() if holder is level), 0.0,
             )
             good = good & (np.asarray(used) <= self.room[level.name])
@@ -154,214 +117,58 @@ class Arena:
                     total += float(words * bits / 8 / level.bandwidth)
         return total
 
-    def _tensors(self, stage: int) -> list[str]:
-        if stage == self.config.blocks:
-            return [o.name for o in self.task.problem.operands]
-        return list(self.config.holders[stage])
-
-    # --- lower bounds -------------------------------------------------------------------------------
-
-    def bounds(self, view: View, edges: Floats) -> Floats:
-        """Lower bound of the objective per row, the least over the inner ends of all blocks.
-
-        With the inner ends given, the energy of each stage is exact at its best structure and independent of
-        the others, so the bound of the energy is tight; cycles take each port at its best.
-        """
-        groups = [
-            list(dict.fromkeys(tuple(s.trail.items()) for s in block))
-            for block in self.config.structures[:-1]
-        ]
-        cache: dict[tuple[object, ...], tuple[Floats, dict[str, Floats], Floats]] = {}
-        least = np.full(view.size, np.inf)
-        for ends in itertools.product(*groups):
-            parts = []
-            for stage in range(1, self.config.blocks + 1):
-                key = (stage, *ends[max(stage - 3, 0):stage])
-                if key not in cache:
-                    cache[key] = self._stage_bound(view, stage, [dict(end) for end in ends])
-                parts.append(cache[key])
-            least = np.minimum(least, self._combine(view, parts, edges))
-        return least
-
-    def _combine(
-        self, view: View, parts: Sequence[tuple[Floats, dict[str, Floats], Floats]], edges: Floats
-    ) -> Floats:
-        task = self.task
-        energy: Any = float(task.problem.macs) * float(task.accelerator.mac_energy) + self._extra_energy()
-        cycles: Any = view.compute()
-        wait: Any = edges
-        ports: dict[str, Any] = {}
-        for spent, busy, held in parts:
-            energy, wait = energy + spent, wait + held
-            for name, time in busy.items():
-                ports[name] = ports.get(name, 0.0) + time
-        for time in ports.values():
-            cycles = np.maximum(cycles, time)
-        return score(task.objective, energy, cycles + wait, task.accelerator)
-
-    def _stage_bound(
-        self, view: View, stage: int, ends: Sequence[Mapping[str, frozenset[LoopClass]]]
-    ) -> tuple[Floats, dict[str, Floats], Floats]:
-        """Least energy, port cycles and waiting of a stage, for given inner ends of the blocks."""
-        least, held = np.full(view.size, np.inf), np.full(view.size, np.inf)
-        ports: dict[str, Floats] = {}
-        for number, structure in enumerate(self.config.structures[stage - 1]):
-            if stage <= len(ends) and dict(structure.trail) != ends[stage - 1]:
-                continue
-            key = (stage, number, *(tuple(end.items()) for end in ends[max(stage - 3, 0):stage - 1]))
-            if key not in view.sums:
-                view.sums[key] = self._sums(view, stage, structure, ends)
-            energy, wait, busy = view.sums[key]
-            over = np.where(self._room(view, stage, number), 0.0, np.inf)
-            least = np.minimum(least, energy + over)
-            held = np.minimum(held, wait + over)
-            for name, time in busy.items():
-                ports[name] = np.minimum(ports.get(name, np.inf), time + over)
-        return least, ports, held
-
-    def _sums(
-        self, view: View, stage: int, structure: Structure, ends: Sequence[Mapping[str, frozenset[LoopClass]]]
-    ) -> tuple[Any, Any, dict[str, Any]]:
-        """Energy, waiting and port cycles of all tensors of a stage under one structure."""
-        nothing: frozenset[LoopClass] = frozenset()
-        energy: Any = 0.0
-        wait: Any = 0.0
-        busy: dict[str, Any] = {}
-        for tensor in self._tensors(stage):
-            near = ends[stage - 2][tensor] if stage >= 2 else nothing
-            far = ends[stage - 3][tensor] if stage >= 3 else nothing
-            cost = view.cost(tensor, stage, structure.still[tensor], (near, far))
-            energy, wait = energy + cost.energy, wait + cost.wait
-            for name, time in cost.ports.items():
-                busy[name] = busy.get(name, 0.0) + time
-        return energy, wait, busy
-
-    def _extra_energy(self) -> float:
-        return self.task.extra_bytes * float(self.task.accelerator.levels[0].read_energy)
-
-    def _room(self, view: View, stage: int, number: int) -> Mask:
-        """Rows whose tiles have room in a stage under one structure, outputs at their narrowest."""
-        good = np.ones(view.size, dtype=bool)
-        for level in self._limited(stage):
-            key = ("bytes", stage, number, level.name)
-            if key not in view.cache:
-                still = self.config.structures[stage - 1][number].still
-                view.cache[key] = np.asarray(sum(
-                    view.usage(tensor, stage, still[tensor]) * self.task.least_bits[tensor] / 8
-                    for tensor in self._held(stage, level)
-                ))
-            good = good & (view.cache[key] <= self.room[level.name])
-        return good
-
-    def _limited(self, stage: int) -> list[Level]:
-        return [level for level in self.config.stages[stage].levels if not np.isinf(self.room[level.name])]
-
-    def _held(self, stage: int, level: Level) -> list[str]:
-        return [tensor for tensor, holder in self.config.holders[stage].items() if holder is level]
-
-    # --- exact prices -------------------------------------------------------------------------------
+    # --- search -------------------------------------------------------------------------------------
 
     def improve(self, best: Best, slack: float = 0.0) -> None:
         """Price rows in the order of their bounds until none can beat the best by more than slack."""
         total = len(self.rows)
         bound = np.empty(total)
         self.top = (float("inf"), -1)
+        margin = 1 - max(slack, 1e-12)
         for start in range(0, total, _CHUNK):
             picked = np.arange(start, min(start + _CHUNK, total))
-            bound[picked] = self.bounds(self._view(picked), self.edges[picked])
+            bound[picked] = self._sheet(picked).bounds(self.room)
         for number in range(len(self.plans)):
             self.least[number] = float(np.min(bound[self.origin == number], initial=np.inf))
-        order = np.argsort(bound, kind="stable")
+        order = np.flatnonzero(bound < best.value * margin)
+        order = order[np.argsort(bound[order], kind="stable")]
         position, step = 0, 2
-        most = max(1, _GRID // int(np.prod(self.shape)))
-        margin = 1 - max(slack, 1e-12)
-        while position < total and bound[order[position]] < best.value * margin:
-            batch = np.asarray(order[position:position + min(step, most)], dtype=np.intp)
-            self._price(batch[bound[batch] < best.value], best)
+        while position < len(order) and bound[order[position]] < best.value * margin:
+            batch = order[position:position + min(step, _CHUNK)]
+            self._price(batch, bound[batch], best, margin)
             position += len(batch)
-            step *= 2
+            step *= 4
 
-    def _view(self, picked: Ints) -> View:
-        """View of a run of rows, the one of last time if it was kept."""
-        if self.kept is None:
-            return self.kernel.view(picked)
+    def _sheet(self, picked: Ints) -> Sheet:
+        """Costs of some rows; those of a run are kept if asked for, or if they are all."""
         start = int(picked[0]) if len(picked) else 0
-        if start not in self.kept:
-            self.kept[start] = self.kernel.view(picked)
-        return self.kept[start]
+        if start in self.sheets:
+            return self.sheets[start]
+        made = Sheet(self.task, self.config, self.kernel.view(picked), self.edges[picked])
+        if self.keep or len(picked) == len(self.rows):
+            self.sheets[start] = made
+        return made
 
-    def _price(self, picked: Ints, best: Best) -> None:
-        values, used = self._grid(picked)
-        for name, amount in used.items():
-            values = np.where(amount <= self.room[name], values, np.inf)
-        at = int(np.argmin(values))
-        row, *choice = np.unravel_index(at, values.shape)
-        value = float(values.flat[at])
-        if value < self.top[0]:
-            self.top = (value, int(picked[row]))
-        if value < best.value:
-            best.value, best.nest = value, self.nest(int(picked[row]), [int(c) for c in choice])
-
-    def _grid(self, picked: Ints) -> tuple[Floats, dict[str, Floats]]:
-        """Objective and bytes used, from last time where they were kept."""
-        if self.kept is None:
-            return self.grid(self.kernel.view(picked), self.edges[picked])
-        new = np.array([row for row in picked if int(row) not in self.priced], dtype=np.intp)
-        if len(new):
-            values, used = self.grid(self.kernel.view(new), self.edges[new])
-            for at, row in enumerate(new):
-                self.priced[int(row)] = values[at], {name: amount[at] for name, amount in used.items()}
-        rows = [self.priced[int(row)] for row in picked]
-        return np.stack([row[0] for row in rows]), {
-            name: np.stack([row[1][name] for row in rows]) for name in rows[0][1]
-        }
-
-    def grid(self, view: View, edges: Floats) -> tuple[Floats, dict[str, Floats]]:
-        """Objective of every row and combination of structures, shape (rows, structures of each block).
-
-        Also level -> bytes used by the tiles, of levels that are limited.
-        """
-        task = self.task
-        shape = (view.size, *self.shape)
-        energy = np.full(shape, float(task.problem.macs) * float(task.accelerator.mac_energy))
-        energy += self._extra_energy()
-        ports: dict[str, Floats] = {}
-        wait = edges.reshape(-1, *[1] * len(self.shape)) * np.ones(shape)
-        partial: dict[int, Floats] = {}
-        for stage in range(1, self.config.blocks + 1):
-            for tensor in self._tensors(stage):
-                table = Table(self.config, view, tensor, stage)
-                energy += table.spread(lambda cost: cost.energy)
-                if task.conventions.weight_load == "exposed":
-                    wait += table.spread(lambda cost: cost.wait * np.ones(view.size))
-                for name in table.ports:
-                    ports[name] = ports.get(name, np.zeros(shape)) + table.spread(port(name))
-                if task.problem.operand(tensor).output:
-                    outer = self.config.parent(tensor, stage)
-                    partial[outer] = table.spread(lambda cost: np.asarray(cost.partial, float))
-        cycles = view.compute().reshape(-1, *[1] * len(self.shape)) * np.ones(shape)
-        first = task.accelerator.levels[0]
-        for name, busy in ports.items():
-            extra = task.extra_bytes / first.bandwidth if name in (first.name, f"{first.name}.read") else 0.0
-            cycles = np.maximum(cycles, busy + extra)
-        values = score(task.objective, energy, cycles + wait, task.accelerator)
-        return values, self._bytes(view, partial, shape)
-
-    def _bytes(self, view: View, partial: Mapping[int, Floats], shape: tuple[int, ...]) -> dict[str, Floats]:
-        filled: dict[str, Floats] = {}
-        for stage in range(1, self.config.blocks):
-            for level in self._limited(stage):
-                used = np.zeros(shape)
-                for tensor in self._held(stage, level):
-                    tiles = [
-                        view.usage(tensor, stage, s.still[tensor]) for s in self.config.structures[stage - 1]
-                    ]
-                    elements = along(np.stack(tiles, axis=1), stage, len(self.shape))
-                    role = self.task.problem.operand(tensor).role
-                    unfinished = partial[stage] > 0 if role == "output" else False
-                    used = used + elements * self.task.width.of(role, unfinished) / 8
-                filled[level.name] = used
-        return filled
+    def _price(self, batch: Ints, bound: Floats, best: Best, margin: float) -> None:
+        """Exact prices of some rows, least bound first."""
+        if len(self.sheets) == 1 and not self.keep:
+            sheet, at = self.sheets[0], batch
+        else:
+            at = np.arange(len(batch))
+            sheet = Sheet(self.task, self.config, self.kernel.view(batch), self.edges[batch])
+        most = max(1, _GRID // int(np.prod(self.shape)))
+        for start in range(0, len(batch), most):
+            part = slice(start, start + most)
+            if bound[start] >= best.value * margin:
+                break
+            values = sheet.grid(at[part], self.room)
+            flat = int(np.argmin(values))
+            *choice, row = (int(i) for i in np.unravel_index(flat, values.shape))
+            value, row = float(values.flat[flat]), int(batch[part][row])
+            if value < self.top[0]:
+                self.top = (value, row)
+            if value < best.value:
+                best.value, best.nest = value, self.nest(row, choice)
 
     # --- the loop nest ------------------------------------------------------------------------------
 

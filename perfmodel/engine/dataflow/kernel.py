@@ -8,8 +8,9 @@ structures by a few sums.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,10 @@ from perfmodel.engine.dataflow.conventions import Conventions
 from perfmodel.engine.dataflow.options import Chains, Floats, Ints, Rows
 from perfmodel.engine.dataflow.problem import Operand, Problem, window_cover
 from perfmodel.engine.dataflow.space import LoopClass, Stage, Structure
+from perfmodel.engine.dataflow.tables import StageLayout, Trails, stage_layout
+from perfmodel.ops.core import Window
 
 Mask = NDArray[np.bool_]
-#: Unrelated classes at the inner end of the one and two blocks further out.
-Trails = tuple[frozenset[LoopClass], frozenset[LoopClass]]
-_NONE: Trails = (frozenset(), frozenset())
 
 
 @dataclass
@@ -35,24 +35,26 @@ class Cost:
 
     energy   [J]
     ports    port -> busy cycles of one instance
-    wait     exposed weight load [cycle]
-    partial  whether what goes up is still to be added to
+    wait     exposed weight load [cycle]; None: none
+    partial  whether what goes up is still to be added to; None: nothing goes up
     """
 
     energy: Floats
     ports: dict[str, Floats] = field(default_factory=dict)
-    wait: Floats | float = 0.0
-    partial: Floats | None = None
+    wait: Floats | None = None
+    partial: Mask | None = None
 
 
 @dataclass(frozen=True)
 class Config:
     """A fixed choice of levels: where tensors live, and the structures of each block.
 
+    operands    of the problem
     holders     per stage (outermost first, MAC last), tensor -> level
-    structures  per block
+    structures  per block, those with the same trail next to each other
     """
 
+    operands: tuple[Operand, ...]
     stages: tuple[Stage, ...]
     holders: tuple[Mapping[str, Level | None], ...]
     structures: tuple[tuple[Structure, ...], ...]
@@ -66,17 +68,27 @@ class Config:
         """Next stage further out that keeps a tensor."""
         return next(outer for outer in range(stage - 1, -1, -1) if tensor in self.holders[outer])
 
+    def moved(self, stage: int) -> list[Operand]:
+        """Tensors that move into a stage."""
+        return [o for o in self.operands if stage == self.blocks or o.name in self.holders[stage]]
+
+    @cached_property
+    def layout(self) -> tuple[StageLayout, ...]:
+        """How the structures of the blocks share costs, per stage from the first one inside."""
+        return tuple(stage_layout(self, stage) for stage in range(1, self.blocks + 1))
+
+
 
 class Kernel:
     """Evaluates rows of one Config; `positions` are those in use per axis and row."""
 
     def __init__(
         self, problem: Problem, accelerator: Accelerator, width: Widths, conventions: Conventions,
-        config: Config, rows: Rows, positions: Mapping[str, Floats], timed: bool = True,
+        config: Config, rows: Rows, positions: Mapping[str, Floats], timed: bool = True, priced: bool = True,
     ) -> None:
         self.problem, self.accelerator, self.width = problem, accelerator, width
         self.conventions, self.config, self.rows, self.timed = conventions, config, rows, timed
-        self.positions = positions
+        self.positions, self.priced = positions, priced
         self.tables: dict[tuple[object, ...], Floats] = {}
         self.classes = {loop: group for s in config.structures for group in s[0].order for loop in group}
 
@@ -112,26 +124,28 @@ class Kernel:
 
 
 class View:
-    """Some rows of a kernel; results are cached while it lives."""
+    """Some rows of a kernel; what was gathered or counted for them is kept."""
 
     def __init__(
         self, kernel: Kernel, index: Mapping[str, Ints], positions: Mapping[str, Floats], size: int
     ) -> None:
         self.kernel, self.index, self.positions, self.size = kernel, index, positions, size
-        self.cache: dict[tuple[object, ...], Floats] = {}
-        self.masks: dict[tuple[object, ...], Mask] = {}
-        self.costs: dict[tuple[object, ...], Cost] = {}
-        self.sums: dict[tuple[object, ...], tuple[Any, Any, dict[str, Any]]] = {}
+        self.cache: dict[tuple[object, ...], Any] = {}
 
     def _gather(self, key: tuple[object, ...], loop: str, table: Floats) -> Floats:
         if key not in self.cache:
-            self.cache[key] = table[self.index[loop]]
-        return self.cache[key]
+            self.cache[key] = table.take(self.index[loop])
+        found: Floats = self.cache[key]
+        return found
 
     def count(self, loop: str, idle: frozenset[int], inner: int, spread: int, first: int = 0) -> Floats:
         """Iterations of a loop per row, see Kernel.count_table."""
-        table = self.kernel.count_table(loop, idle, inner, spread, first)
-        return self._gather(("count", loop, idle, inner, spread, first), loop, table)
+        key = ("count", loop, idle, inner, spread, first)
+        found = self.cache.get(key)
+        if found is None:
+            table = self.kernel.count_table(loop, idle, inner, spread, first)
+            found = self.cache[key] = table.take(self.index[loop])
+        return found
 
     def instances(self, stage: int) -> Floats:
         """Copies of a stage that share the work, as the busiest one sees it."""
@@ -144,20 +158,17 @@ class View:
                     busiest = self.count(loop, frozenset(), config.blocks, config.blocks, stage)
                     copies = copies * float(self.kernel.problem.bounds[loop]) / busiest
             self.cache[key] = copies
-        return self.cache[key]
+        found: Floats = self.cache[key]
+        return found
 
-    def tile(self, operand: Operand, block: int, still: frozenset[LoopClass]) -> Floats:
-        """Elements of the tile of a tensor in the stage below a block."""
-        inside = frozenset(group for group in still if operand.loops & set(group))
-        key = ("footprint", operand.name, block, inside)
-        if key not in self.cache:
-            sizes = {}
-            for loop in operand.loops:
-                within = self.kernel.classes.get(loop) in inside
-                table = self.kernel.tile_table(loop, block, within)
-                sizes[loop] = self._gather(("tile", loop, block, within), loop, table)
-            self.cache[key] = np.asarray(operand.footprint(sizes), float) * np.ones(self.size)
-        return self.cache[key]
+    def tile(self, operand: Operand, block: int, inside: frozenset[LoopClass]) -> Floats:
+        """Elements of the tile in the stage below a block; classes of the block that run inside it count."""
+        sizes = {}
+        for loop in operand.loops:
+            within = self.kernel.classes.get(loop) in inside
+            table = self.kernel.tile_table(loop, block, within)
+            sizes[loop] = self._gather(("tile", loop, block, within), loop, table)
+        return np.broadcast_to(np.asarray(operand.footprint(sizes), float), (self.size,))
 
     def compute(self) -> Floats:
         """Time steps per row [cycle]."""
@@ -171,33 +182,44 @@ class View:
     def _quiet(self, operand: Operand, block: int, still: frozenset[LoopClass]) -> Mask:
         """True where no loop of the block forces a new tile of the tensor."""
         key = ("quiet", operand.name, block, still)
-        if key not in self.masks:
+        if key not in self.cache:
             quiet = np.ones(self.size, dtype=bool)
             for loop in operand.loops:
                 if self.kernel.classes.get(loop) in still:
                     continue
                 table = self.kernel.rows.chains[loop].factors[:, block]
                 quiet &= self._gather(("factor", loop, block), loop, table) == 1
-            self.masks[key] = quiet
-        return self.masks[key]
+            self.cache[key] = quiet
+        found: Mask = self.cache[key]
+        return found
 
     def _elements(
         self, operand: Operand, block: int, still: frozenset[LoopClass], trails: Trails, spread: int,
         halo: int,
-    ) -> Floats:
+    ) -> Floats | float:
         """Elements moved into the stage below a block, lanes of the first `spread` blocks counted."""
-        kernel, problem = self.kernel, self.kernel.problem
-        amount: Floats = product(problem.bounds[loop] for loop in operand.plain) * np.ones(self.size)
+        kernel, bounds = self.kernel, self.kernel.problem.bounds
+        amount: Floats | float = float(product(bounds[loop] for loop in operand.plain))
         for window in operand.windows:
             tiles = []
             for loop in (window.out, window.kernel):
                 idle = frozenset([block]) if kernel.classes.get(loop) in still else frozenset()
-                tiles.append(self.count(loop, idle, block, halo))
-            amount = amount * window_cover(window, problem.bounds, *tiles)
-        for loop in problem.bounds:
+                tiles.append((loop, idle))
+            amount = amount * self._cover(window, tiles, block, halo)
+        for loop in bounds:
             if loop not in operand.loops:
                 amount = amount * self._unrelated(operand, loop, block, still, trails, spread)
         return amount
+
+    def _cover(
+        self, window: Window, tiles: Sequence[tuple[str, frozenset[int]]], block: int, halo: int
+    ) -> Floats:
+        key = ("cover", *tiles, block, halo)
+        if key not in self.cache:
+            counts = [self.count(loop, idle, block, halo) for loop, idle in tiles]
+            self.cache[key] = window_cover(window, self.kernel.problem.bounds, *counts)
+        found: Floats = self.cache[key]
+        return found
 
     def _unrelated(
         self, operand: Operand, loop: str, block: int, still: frozenset[LoopClass], trails: Trails,
@@ -218,24 +240,18 @@ class View:
                 times = np.where(quiet, far, times)
         return times
 
-    def cost(self, tensor: str, stage: int, still: frozenset[LoopClass], trails: Trails) -> Cost:
+    def cost(self, operand: Operand, stage: int, still: frozenset[LoopClass], trails: Trails) -> Cost:
         """Cost of moving a tensor into a stage, under the structure of the block above it."""
-        key = (tensor, stage, still, trails)
-        if key not in self.costs:
-            self.costs[key] = self._cost(tensor, stage, still, trails)
-        return self.costs[key]
-
-    def _cost(self, tensor: str, stage: int, still: frozenset[LoopClass], trails: Trails) -> Cost:
         kernel, conventions = self.kernel, self.kernel.conventions
-        operand = kernel.problem.operand(tensor)
-        outer = kernel.config.parent(tensor, stage)
+        outer = kernel.config.parent(operand.name, stage)
         block, halo = stage - 1, outer if conventions.spatial_halo == "shared" else stage
         outside = self._elements(operand, block, still, trails, outer, halo)
-        inside = self._elements(operand, block, still, trails, stage, stage)
+        same = outer == block and not kernel.config.stages[stage].axes
+        inside = outside if same else self._elements(operand, block, still, trails, stage, stage)
         if not operand.output:
             return self._flows(operand, outer, stage, outside, inside, 0.0, 0.0, None)
-        whole = operand.footprint(kernel.problem.bounds)
-        partial = outside > whole * (1 + 1e-9)
+        whole = float(operand.footprint(kernel.problem.bounds))
+        partial = np.broadcast_to(np.asarray(outside > whole * (1 + 1e-9)), (self.size,))
         if conventions.first_accumulation == "read":
             back, received = outside * partial, inside * partial
         else:
@@ -243,53 +259,61 @@ class View:
             received = inside - self._distinct(operand, stage)
         return self._flows(operand, outer, stage, back, received, outside, inside, partial)
 
-    def _distinct(self, operand: Operand, spread: int) -> Floats:
+    def _distinct(self, operand: Operand, spread: int) -> Floats | float:
         """Elements that meet each instance for the first time."""
-        amount: Floats = operand.footprint(self.kernel.problem.bounds) * np.ones(self.size)
-        for loop in self.kernel.problem.bounds:
-            if loop not in operand.loops:
-                amount = amount * self.count(loop, frozenset(), -1, spread)
-        return amount
+        key = ("distinct", operand.name, spread)
+        if key not in self.cache:
+            amount: Floats | float = float(operand.footprint(self.kernel.problem.bounds))
+            for loop in self.kernel.problem.bounds:
+                if loop not in operand.loops:
+                    amount = amount * self.count(loop, frozenset(), -1, spread)
+            self.cache[key] = amount
+        found: Floats | float = self.cache[key]
+        return found
 
     def _flows(
-        self, operand: Operand, outer: int, stage: int, down: Floats, received: Floats,
-        up: Floats | float, sent: Floats | float, partial: Floats | None,
+        self, operand: Operand, outer: int, stage: int, down: Floats | float, received: Floats | float,
+        up: Floats | float, sent: Floats | float, partial: Mask | None,
     ) -> Cost:
         """Energy and port cycles of the four streams between two stages."""
         kernel, config = self.kernel, self.kernel.config
-        back_bits = kernel.width.of(operand.role, True)
-        up_bits = back_bits if partial is None else kernel.width.of("output", partial)
+        wide = float(kernel.width.of(operand.role, True)) / 8
+        if partial is not None:
+            narrow = float(kernel.width.of(operand.role, False)) / 8
+            each: Floats | float = wide if narrow == wide else np.where(partial, wide, narrow)
+            up, sent = up * each, sent * each
         above, below = config.holders[outer][operand.name], config.holders[stage].get(operand.name)
-        streams = [(above, outer, down * back_bits / 8, up * up_bits / 8)]
+        streams = [(above, outer, "read", down, wide)]
+        if partial is not None:
+            streams.append((above, outer, "write", up, 1.0))
         if below is not None:
-            leaves = sent if kernel.conventions.drain_reads == "counted" else 0.0
-            streams.append((below, stage, leaves * up_bits / 8, received * back_bits / 8))
-        cost = Cost(np.zeros(self.size), partial=partial)
-        for level, number, read, write in streams:
+            streams.append((below, stage, "write", received, wide))
+            if partial is not None and kernel.conventions.drain_reads == "counted":
+                streams.append((below, stage, "read", sent, 1.0))
+        energy: Floats | float = 0.0
+        ports: dict[str, Floats] = {}
+        for level, number, side, amount, size in streams:
             if level is None:
                 continue
-            cost.energy = cost.energy + read * level.read_energy + write * level.write_energy
-            if not kernel.timed or np.isinf(level.bandwidth):
-                continue
-            rate = level.bandwidth * self.instances(number)
-            for side, amount in (("read", read), ("write", write)):
+            price = float(level.read_energy if side == "read" else level.write_energy) * size
+            if price and kernel.priced:
+                energy = energy + amount * price
+            if kernel.timed and not np.isinf(level.bandwidth):
                 name = level.name if level.shared_ports else f"{level.name}.{side}"
-                cost.ports[name] = cost.ports.get(name, np.zeros(self.size)) + amount / rate
+                busy = amount * (size / float(level.bandwidth)) / self.instances(number)
+                ports[name] = ports[name] + busy if name in ports else busy
         if kernel.conventions.hops == "counted":
-            cost.energy = cost.energy + self._hops(outer, stage, down * back_bits / 8 + up * up_bits / 8)
+            energy = energy + self._hops(outer, stage, down * wide + up)
+        cost = Cost(np.broadcast_to(np.asarray(energy, float), (self.size,)), ports, None, partial)
         exposed = kernel.conventions.weight_load == "exposed" and operand.role == "weight"
         if exposed and below is not None and not below.double_buffered:
-            cost.wait = received * back_bits / 8 / self.instances(stage) / below.bandwidth
+            cost.wait = received * wide / self.instances(stage) / below.bandwidth
         return cost
 
-    def _hops(self, outer: int, stage: int, amount: Floats) -> Floats:
+    def _hops(self, outer: int, stage: int, amount: Floats | float) -> Floats:
         """Energy of passing along the axes between two stages."""
         energy = np.zeros(self.size)
         for number in range(outer, stage):
             for axis in self.kernel.config.stages[number + 1].axes:
                 energy = energy + amount * self.positions[axis.name] * axis.hop_energy
         return energy
-
-    def usage(self, tensor: str, stage: int, still: frozenset[LoopClass]) -> Floats:
-        """Elements of a tensor's tile in a stage."""
-        return self.tile(self.kernel.problem.operand(tensor), stage - 1, still)

@@ -11,13 +11,13 @@ import numpy as np
 
 from perfmodel.algebra import Value
 from perfmodel.engine.dataflow.accelerator import Accelerator, Axis, Level, Widths, widths
-from perfmodel.engine.dataflow.arena import Task
 from perfmodel.engine.dataflow.bound import least_traffic
 from perfmodel.engine.dataflow.conventions import DEFAULT, Conventions
 from perfmodel.engine.dataflow.mapping import LoopNest, check_mapping, read_mapping
 from perfmodel.engine.dataflow.pricing import Price, price, require_room
 from perfmodel.engine.dataflow.problem import Problem, problem
 from perfmodel.engine.dataflow.search import OBJECTIVES, Found, Shared, search
+from perfmodel.engine.dataflow.sheet import Task
 from perfmodel.errors import ArgumentError, InfeasibleError
 from perfmodel.formats import Precision
 from perfmodel.ops.core import Op

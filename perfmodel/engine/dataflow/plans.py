@@ -25,6 +25,7 @@ from perfmodel.engine.dataflow.space import (
     structures,
     unrollings,
 )
+from perfmodel.engine.dataflow.tables import by_trail
 
 #: Plans that a search looks at; the others have worse bounds.
 _MOST = 96
@@ -71,7 +72,7 @@ def plans(
         spread = unrollings(problem, accelerator, fast=False)[0]
     usual = {str(unrolling) for unrolling in wide}
     for holders in _holders(problem, staged):
-        config = Config(staged, holders, _block_structures(problem, holders, conventions))
+        config = Config(problem.operands, staged, holders, _block_structures(problem, holders, conventions))
         for unrolling in spread:
             lanes = {
                 loop: tuple(across(unrolling, loop, stage.axes) for stage in staged[1:])
@@ -103,7 +104,7 @@ def _block_structures(
     problem: Problem, holders: Sequence[Mapping[str, Level | None]], conventions: Conventions
 ) -> tuple[tuple[Structure, ...], ...]:
     retention = conventions.retention == "unchanged"
-    blocks = [structures(problem, list(kept), retention) for kept in holders[1:-1]]
+    blocks = [by_trail(structures(problem, list(kept), retention)) for kept in holders[1:-1]]
     return (*blocks, _mac_structures(problem, conventions))
 
 

@@ -17,12 +17,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from perfmodel.engine.dataflow.accelerator import Accelerator, Widths
-from perfmodel.engine.dataflow.arena import Arena, Best, Mask, Task
+from perfmodel.engine.dataflow.arena import Arena, Best
 from perfmodel.engine.dataflow.conventions import Conventions
+from perfmodel.engine.dataflow.kernel import Mask
 from perfmodel.engine.dataflow.mapping import LoopNest
 from perfmodel.engine.dataflow.options import Chains, Floats, Rows, build_rows
 from perfmodel.engine.dataflow.plans import Plan, plans
 from perfmodel.engine.dataflow.problem import Problem
+from perfmodel.engine.dataflow.sheet import Task
 from perfmodel.errors import ArgumentError, InfeasibleError
 
 #: Rows of one polishing step.

@@ -1,51 +1,138 @@
-"""Costs of one tensor and stage spread over the grid of structures of all blocks."""
+"""Which structures share a cost: worked out once per Config, used for every row of tile sizes."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from perfmodel.engine.dataflow.kernel import Config, Cost, Trails, View
-from perfmodel.engine.dataflow.options import Floats
-from perfmodel.engine.dataflow.space import LoopClass
+from perfmodel.engine.dataflow.options import Ints
+from perfmodel.engine.dataflow.problem import Operand
+from perfmodel.engine.dataflow.space import LoopClass, Structure
+
+if TYPE_CHECKING:
+    from perfmodel.engine.dataflow.kernel import Config
+
+Classes = frozenset[LoopClass]
+#: Unrelated classes at the inner end of the one and two blocks further out.
+Trails = tuple[Classes, Classes]
+_NONE: Classes = frozenset()
 
 
-def port(name: str) -> Callable[[Cost], Floats]:
-    """Picks the busy cycles of a port."""
-    return lambda cost: cost.ports[name]
+@dataclass(frozen=True)
+class Moves:
+    """Distinct costs of moving one tensor into a stage.
+
+    keys   classes that force no new tile, and the trails outside
+    where  (far, near, own) -> number of the key; an axis that makes no difference has length 1
+    """
+
+    operand: Operand
+    keys: tuple[tuple[Classes, Trails], ...]
+    where: Ints
 
 
-def along(values: Floats, stage: int, blocks: int) -> Floats:
-    """(rows, structures of one block) -> broadcastable over the grid."""
-    shape = [values.shape[0]] + [1] * blocks
-    shape[stage] = values.shape[1]
-    return values.reshape(shape)
+@dataclass(frozen=True)
+class Tiles:
+    """Distinct tiles of a tensor in a stage: classes of the block that run inside, and the key per structure."""
+
+    operand: Operand
+    keys: tuple[Classes, ...]
+    where: Ints
 
 
-class Table:
-    """Costs of one tensor into one stage over the structures of its block and the inner ends outside."""
+@dataclass(frozen=True)
+class StageLayout:
+    """Costs into one stage over the structures of its block and the trails of the blocks outside.
 
-    def __init__(self, config: Config, view: View, tensor: str, stage: int) -> None:
-        self.blocks, self.stage = config.blocks, stage
-        own = [s.still[tensor] for s in config.structures[stage - 1]]
-        none: list[frozenset[LoopClass]] = [frozenset()]
-        near = [s.trail[tensor] for s in config.structures[stage - 2]] if stage >= 2 else none
-        far = [s.trail[tensor] for s in config.structures[stage - 3]] if stage >= 3 else none
-        keys: dict[tuple[frozenset[LoopClass], Trails], int] = {}
-        self.where = np.empty((len(far), len(near), len(own)), dtype=np.intp)
-        for (i, a), (j, b), (k, c) in itertools.product(enumerate(far), enumerate(near), enumerate(own)):
-            self.where[i, j, k] = keys.setdefault((c, (b, a)), len(keys))
-        self.costs = [view.cost(tensor, stage, still, trails) for still, trails in keys]
-        self.ports = list(self.costs[0].ports)
+    shape       trails two blocks out, trails one block out, structures of the block
+    far, near   per structure of these blocks, the number of its trail
+    segments    structures of the block that share a trail
+    """
 
-    def spread(self, pick: Callable[[Cost], Floats]) -> Floats:
-        """One figure of the costs, broadcastable over the grid (rows, block 1, block 2, ...)."""
-        full = np.stack([pick(cost) for cost in self.costs], axis=1)[:, self.where]
-        shape = [full.shape[0]] + [1] * self.blocks
-        for offset, size in enumerate(self.where.shape):
-            axis = self.stage - 2 + offset
-            if axis >= 1:
-                shape[axis] = size
-        return full.reshape(shape)
+    shape: tuple[int, int, int]
+    far: Ints
+    near: Ints
+    segments: tuple[slice, ...]
+    moves: tuple[Moves, ...]
+    tiles: tuple[Tiles, ...]
+
+
+def by_trail(structures: Iterable[Structure]) -> tuple[Structure, ...]:
+    """Structures with the same trail next to each other."""
+    found: dict[Hashable, list[Structure]] = {}
+    for structure in structures:
+        found.setdefault(tuple(structure.trail.items()), []).append(structure)
+    return tuple(itertools.chain(*found.values()))
+
+
+def _trails(structures: Sequence[Structure]) -> tuple[list[Structure], Ints]:
+    """One structure per trail, and the number of the trail of each structure."""
+    numbers: dict[Hashable, int] = {}
+    first = []
+    which = []
+    for structure in structures:
+        key = tuple(structure.trail.items())
+        if key not in numbers:
+            first.append(structure)
+        which.append(numbers.setdefault(key, len(numbers)))
+    return first, np.array(which, dtype=np.intp)
+
+
+def stage_layout(config: Config, stage: int) -> StageLayout:
+    """Layout of a stage (1: the first one inside)."""
+    own = config.structures[stage - 1]
+    only = np.zeros(1, dtype=np.intp)
+    near, near_of = _trails(config.structures[stage - 2]) if stage >= 2 else ([], only)
+    far, far_of = _trails(config.structures[stage - 3]) if stage >= 3 else ([], only)
+    _, trail = _trails(own)
+    last = stage == config.blocks
+    cuts = [0, *([] if last else np.flatnonzero(np.diff(trail)) + 1), len(own)]
+    segments = tuple(slice(int(a), int(b)) for a, b in itertools.pairwise(cuts))
+    moves = tuple(_moves(operand, own, near, far) for operand in config.moved(stage))
+    held = [operand for operand in config.operands if operand.name in config.holders[stage]]
+    tiles = tuple(_tiles(operand, own) for operand in held)
+    return StageLayout((len(far) or 1, len(near) or 1, len(own)), far_of, near_of, segments, moves, tiles)
+
+
+def _moves(
+    operand: Operand, own: Sequence[Structure], near: Sequence[Structure], far: Sequence[Structure]
+) -> Moves:
+    name = operand.name
+    stills = [s.still[name] for s in own]
+    nears, fars = [s.trail[name] for s in near] or [_NONE], [s.trail[name] for s in far] or [_NONE]
+    numbers: dict[Hashable, int] = {}
+    keys: list[tuple[Classes, Trails]] = []
+    where = np.empty((len(fars), len(nears), len(stills)), dtype=np.intp)
+    for (i, a), (j, b), (k, c) in itertools.product(enumerate(fars), enumerate(nears), enumerate(stills)):
+        key = _counts(operand, c, (b, a))
+        if key not in numbers:
+            keys.append((c, (b, a)))
+        where[i, j, k] = numbers.setdefault(key, len(numbers))
+    for axis in range(3):
+        if np.all(where == where.take([0], axis)):
+            where = where.take([0], axis)
+    return Moves(operand, tuple(keys), where)
+
+
+def _counts(operand: Operand, still: Classes, trails: Trails) -> Hashable:
+    """What the traffic depends on; plain loops of the tensor move each of its elements once anyhow."""
+    sliding = {loop for w in operand.windows for loop in (w.out, w.kernel)}
+    unrelated = frozenset(group for group in still if not operand.loops & set(group))
+    near = unrelated & trails[0]
+    windows = frozenset(group for group in still if sliding & set(group))
+    return windows, unrelated, near, near & trails[1], still - unrelated if near else None
+
+
+def _tiles(operand: Operand, own: Sequence[Structure]) -> Tiles:
+    keys: dict[Classes, int] = {}
+    where = [
+        keys.setdefault(
+            frozenset(group for group in s.still[operand.name] if operand.loops & set(group)), len(keys)
+        )
+        for s in own
+    ]
+    return Tiles(operand, tuple(keys), np.array(where, dtype=np.intp))
