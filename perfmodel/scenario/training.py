@@ -45,8 +45,8 @@ from perfmodel.workload.workload import workload as workload_of
 
 RECOMPUTE = ("none", "selective", "full")
 
-#: ops that make the probabilities of the eager path; selective recomputation repeats them
-SCORES = ("attention_scores", "attention_softmax", f"attention_softmax_{DROPOUT}")
+#: core of eager attention, which selective recomputation runs again as a whole [2]
+CORE = ("attention_scores", "attention_softmax", f"attention_softmax_{DROPOUT}", "attention_values")
 
 #: bytes per parameter of the optimiser: fp32 copy, first and second moment of Adam
 OPTIMISER_BYTES = 12.0
@@ -174,7 +174,7 @@ class TrainingStep:
     def backward(self) -> list[OpCost]:
         """Cost of each op of the backward pass of one micro-batch, what is computed again first."""
         again = [c for c in self.forward if self.recompute == "full" or (
-            self.recompute == "selective" and c.op.name.endswith(SCORES))]
+            self.recompute == "selective" and c.op.name.endswith(CORE))]
         return [*again, *(self.cost(made) for op in reversed(self.graph.ops) for made in backward(op))]
 
     @property
@@ -240,9 +240,9 @@ class TrainingStep:
         if op.family == "norm":  # reads two streams, but keeps only their sum
             return op.count * op.loops["r"] * op.loops["d"] * size
         if op.name.endswith(DROPOUT):
-            again = self.recompute == "selective" and op.name.endswith(SCORES)
-            softmax = size if op.name.endswith(SCORES) else 0.0
-            return 0.0 if again else op.count * op.loops["i"] * (1.0 + softmax)  # a byte of mask
+            core = op.name.endswith(CORE)
+            kept = 0.0 if core and self.recompute == "selective" else 1.0  # a byte of mask
+            return kept * op.count * op.loops["i"] * (1.0 + (size if core else 0.0))
         read: Value = 0.0
         for tensor in op.tensors:
             if tensor.output or tensor.kind not in ("activation", "kv"):
