@@ -1,49 +1,95 @@
-"""Row-stationary passes against the published AlexNet layers of Eyeriss, and by hand."""
+"""Row-stationary passes against the published layers of AlexNet and VGG-16 on Eyeriss, and by hand."""
 
 from __future__ import annotations
 
 import csv
+import itertools
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from perfmodel.engine.dataflow.row_stationary import RowStationaryMapping as Mapping
-from perfmodel.engine.dataflow.row_stationary import row_stationary
+from perfmodel.engine.dataflow.row_stationary import row_stationary, row_stationary_traffic
+from perfmodel.validation import eyeriss
 
 SHARED = Path(os.environ.get("PERFMODEL_SHARED", Path(__file__).parents[2] / "shared")) / "data" / "dataflow"
 SILICON = SHARED / "silicon_cases.csv"
-#: layer -> filters, channels per filter, output size, kernel, stride; mapping of ISCA 2016 Table III (recalled)
-ALEXNET = {
-    "CONV1": ((96, 3, 55, 11, 4), Mapping(e=7, p=16, q=1, r=1, t=2)),
-    "CONV2": ((256, 48, 27, 5, 1), Mapping(e=27, p=16, q=2, r=1, t=1)),
-    "CONV3": ((384, 256, 13, 3, 1), Mapping(n=4, e=13, p=16, q=4, r=1, t=4)),
-    "CONV4": ((384, 192, 13, 3, 1), Mapping(n=4, e=13, p=16, q=3, r=2, t=2)),
-    "CONV5": ((256, 192, 13, 3, 1), Mapping(n=4, e=13, p=16, q=3, r=2, t=2)),
-}
 
 
-def _layer(name):
-    (filters, channels, out, kernel, stride), mapping = ALEXNET[name]
-    return row_stationary(4, filters, channels, out, out, kernel, stride, mapping)
+def published() -> dict[tuple[str, str], dict[str, float]]:
+    """(network, layer) -> quantity -> value of Tables V and VI."""
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    with SILICON.open() as file:
+        for row in csv.DictReader(file):
+            if row["system"] == "Eyeriss" and "_CONV" in row["quantity"]:
+                network, layer, quantity = row["quantity"].split("_", 2)
+                found.setdefault((network, layer), {})[quantity] = float(row["value"])
+    return found
+
+
+def relative(network: str) -> dict[str, dict[str, float]]:
+    """Layer -> quantity -> relative error; zeros of the results are those of the next printed inputs."""
+    rows = {layer: values for (name, layer), values in published().items() if name == network}
+    order, errors = list(rows), {}
+    for layer, following in zip(order, [*order[1:], order[-1]], strict=True):
+        zeros = (rows[name]["zeros_in_ifmap"] / 100 for name in (layer, following))
+        found = eyeriss.predicted(network, layer, *zeros)
+        errors[layer] = {key: value / rows[layer][key] - 1 for key, value in found.items()}
+    return errors
 
 
 @pytest.mark.skipif(not SILICON.exists(), reason="shared data is not beside the repository")
-def test_shared_alexnet_processing_latency():
-    with SILICON.open() as file:
-        published = {
-            row["quantity"]: float(row["value"]) for row in csv.DictReader(file) if row["system"] == "Eyeriss"
-        }
-    errors, total = [], 0.0
-    for name in ALEXNET:
-        run = _layer(name)
-        assert run.active == published[f"alexnet_{name}_active_pes"]
-        milliseconds = run.cycles / 200e6 * 1e3
-        total += milliseconds
-        errors.append(milliseconds / published[f"alexnet_{name}_processing_latency"] - 1)
-    assert np.mean(np.abs(errors)) < 0.04
-    assert abs(total / published["alexnet_total_processing_latency"] - 1) < 0.03
+def test_shared_alexnet():
+    errors = relative("alexnet")
+    assert np.mean([abs(e["processing_latency"]) for e in errors.values()]) < 0.04
+    for found in errors.values():
+        assert found["active_pes"] == 0
+        assert abs(found["global_buffer_accesses"]) < 0.004
+        assert abs(found["total_latency"]) < 0.12
+        assert abs(found["dram_accesses"]) < 0.15
+
+
+@pytest.mark.skipif(not SILICON.exists(), reason="shared data is not beside the repository")
+def test_shared_vgg16():
+    """Nothing but active PEs and buffer traffic went into the mappings."""
+    errors = relative("vgg16")
+    for layer, found in errors.items():
+        assert found["active_pes"] == 0
+        assert abs(found["processing_latency"]) < 0.05
+        assert abs(found["total_latency"]) < 0.1
+        # the zeros of what CONV1-1 makes are not printed
+        assert layer == "CONV1-1" or abs(found["dram_accesses"]) < 0.06
+
+
+@pytest.mark.skipif(not SILICON.exists(), reason="shared data is not beside the repository")
+def test_shared_mappings_of_vgg16_follow_from_the_buffer_traffic():
+    """All mappings on 12 x 14 PEs with scratchpads of 12, 224 and 24 words and 25 banks of 4 KiB."""
+    for (network, name), counters in published().items():
+        if network != "vgg16":
+            continue
+        layer, found = eyeriss.NETWORKS["vgg16"][1][name], []
+        ranges = (range(1, 57), (1, 2, 4, 8), range(1, 9), range(1, 5), range(1, 25), (1, 3))
+        for e, r, t, q, p, n in itertools.product(*ranges):
+            sets = 4 * (14 // e) if e <= 14 else 4 // -(-e // 14)
+            if r * t > sets or 3 * e * r * t != counters["active_pes"] or e > layer.size or 3 * p * q > 224:
+                continue
+            if layer.channels % (q * r) or layer.filters % (p * t) or (n > 1 and e < layer.size):
+                continue
+            mapping = Mapping(n=n, m=p * t, e=e, p=p, q=q, r=r, t=t)
+            shape = (3, layer.filters, layer.channels, layer.size, layer.size, 3, 1, mapping)
+            moved = row_stationary_traffic(*shape)
+            halves = 2 if layer.size > 112 else 1
+            if moved.held / halves > 25 * 4096:
+                continue
+            total = float(moved.sums + moved.ifmap + moved.filters) / 2**20
+            found.append((abs(total / counters["global_buffer_accesses"] - 1), mapping))
+        found.sort(key=lambda pair: pair[0])
+        assert replace(found[0][1], m=layer.mapping.m) == layer.mapping
+        assert found[0][0] < 0.0015
+        assert found[1][0] > 9 * found[0][0]
 
 
 def test_a_pass_by_hand():
@@ -62,12 +108,19 @@ def test_bandwidth_never_hurts():
     assert cycles == sorted(cycles, reverse=True)
 
 
-def test_vgg16_conv2_1_lies_between_its_fastest_and_its_least_traffic_mapping():
-    """405.3 ms measured (JSSC 2017, Table VI); the mapping is not published, so only the span is known."""
-    fast, frugal = (
-        float(row_stationary(3, 128, 64, 112, 112, 3, 1, mapping).cycles) / 200e3
-        for mapping in (Mapping(e=7, p=16, q=4, r=4, t=2), Mapping(e=6, p=24, q=1, r=1, t=3))
-    )
-    assert fast == pytest.approx(88.9, rel=0.01)
-    assert frugal == pytest.approx(448, rel=0.01)
-    assert fast < 405.3 < frugal
+def test_traffic_by_hand():
+    """Two filters of 3 x 3 on one 6 x 6 image, four channels in two rounds, strips of two rows."""
+    moved = row_stationary_traffic(1, 2, 4, 4, 4, 3, 1, Mapping(e=2, p=1, q=2), zeros_in=0.5, word=1)
+    assert moved.sums == 2 * (2 * 4 * 4) * 2  # read and written in each of two rounds
+    assert moved.ifmap == 4 * (2 * 4) * 6 * 2  # two strips of four rows of six, once per filter
+    assert moved.filters == 2 * 4 * 9 * 2  # once per strip
+    assert moved.dram_ifmap == pytest.approx(4 * 8 * 6 * 2 * 0.5 * 64 / 3 / 16)
+    assert moved.dram_ofmap == 2 * 4 * 4  # no zeros: stored plain
+    assert moved.held == 2 * 4 * 6 + 1 * 2 * 4
+    assert moved.dram == moved.dram_ifmap + moved.filters + 32
+
+
+def test_the_last_strip_is_shorter():
+    layer, mapping = (1, 4, 4, 5, 5, 3, 1), Mapping(e=2, p=4, q=1)
+    two, one = (row_stationary(1, 4, 4, rows, 5, 3, 1, mapping).cycles for rows in (2, 1))
+    assert row_stationary(*layer, mapping).cycles == 2 * two + one
