@@ -17,8 +17,8 @@ from perfmodel.errors import ArgumentError, InfeasibleError, SpecError, UnknownN
 from perfmodel.scenario.open_loop import Engine, replay
 from perfmodel.scenario.open_loop_requests import generate, traces
 from perfmodel.scenario.open_loop_steps import step_tables
-from perfmodel.scenario.serving import closed_loop
 from perfmodel.scenario.served import Served
+from perfmodel.scenario.serving import closed_loop
 
 BASE, REQUEST, CACHED, TOKEN, SQUARE = 0.010, 1e-4, 2e-8, 1e-5, 1e-9
 

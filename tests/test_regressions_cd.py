@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import perfmodel as pm
-from perfmodel.errors import PerfmodelError
+from perfmodel.errors import PerfmodelError, UnknownNameError
 
 EYERISS = Path(__file__).parents[1] / "hardware_specs" / "eyeriss-v1.yaml"
 
@@ -132,3 +132,36 @@ def test_fractional_means_map_as_whole_tiles():
     mean = pm.kernel(pm.op.grouped_matmul(3.5, 64, 64, experts=2), "gemmini", **shared)
     whole = pm.kernel(pm.op.grouped_matmul(4, 64, 64, experts=2), "gemmini", **shared)
     assert float(mean.latency) == pytest.approx(float(whole.latency))
+
+
+@pytest.mark.parametrize("fidelity", ["roofline", "dataflow", "calibrated"])
+@pytest.mark.parametrize("ask", [pm.inference, pm.forward])
+def test_unknown_runtimes_are_refused(ask, fidelity):
+    with pytest.raises(UnknownNameError, match="did you mean 'sglang'"):
+        ask("llama-3.1-8b", "h100-sxm5", fidelity=fidelity, runtime="sgl-ang")
+
+
+def test_a_runtime_has_several_spellings():
+    names = ("tensorrt-llm", "trtllm", "trt-llm", "TRT-LLM")
+    assert len({pm.serving("llama-3.1-8b", "h100-sxm5", concurrency=4, runtime=n).tpot for n in names}) == 1
+    kernels = [pm.inference("llama-3.1-8b", "h100-sxm5", fidelity="calibrated", runtime=n) for n in names]
+    assert len({(k.tpot, k.low.tpot) for k in kernels}) == 1
+    assert kernels[0].tpot != pm.inference("llama-3.1-8b", "h100-sxm5", fidelity="calibrated").tpot
+
+
+def test_no_names_are_no_cases():
+    assert len(pm.validate([]).outcomes) == 0
+    assert pm.validate(()).passed
+
+
+def test_calibration_says_which_corrections_ended_at_a_bound():
+    sizes = [float(s) for s in (256, 512, 1024, 2048, 4096, 8192)]
+    rows = {"m": sizes, "n": sizes, "k": sizes}
+    bound = pm.kernel(pm.op.matmul(m=pm.Axis("s", sizes), n=pm.Axis("s", sizes), k=pm.Axis("s", sizes)), "h100-sxm5")
+    # ten times faster than the device can be: no fraction up to 1.3 explains it
+    fast = pm.calibrate("h100-sxm5", {**rows, "latency_s": list(bound.latency / 10)}, family="roofline", fixed={"launch": 1.0})
+    assert any("at its greatest, 1.3" in end for end in fast.achieved["at_bounds"])
+    fair = pm.calibrate("h100-sxm5", {**rows, "latency_s": list(bound.latency / 0.8)}, family="roofline", fixed={"launch": 1.0})
+    assert "at_bounds" not in fair.achieved
+    assert fair.achieved["in_sample"]["kendall"] == pytest.approx(1.0)
+    assert fair.achieved["in_sample"]["spearman"] == pytest.approx(1.0)

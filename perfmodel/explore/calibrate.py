@@ -152,7 +152,26 @@ def _roofline(device: Device, table: Measured, fixed: Mapping[str, float]) -> di
         "groups": groups,
         "spread": _spread(ratio),
         "corrections": {k: float(f"{v:.4g}") for k, v in fitted.values.items()},
+        **at_bounds({k: (v, *_limits(k)) for k, v in fitted.values.items() if k not in fixed}),
     }
+
+
+def at_bounds(values: Mapping[str, tuple[float, float, float]]) -> dict[str, list[str]]:
+    """Entry ``at_bounds`` of corrections (value, low, high) that ended where the fit has to stop; else none.
+
+    Such a correction stands for something that the model does not have, or that the rows do not tell.
+    """
+    ends = []
+    for name, (value, low, high) in values.items():
+        if value < 1.02 * low:
+            ends.append(f"{name} at its least, {low:g}")
+        elif value > 0.98 * high:
+            ends.append(f"{name} at its greatest, {high:g}")
+    return {"at_bounds": ends} if ends else {}
+
+
+def _limits(name: str) -> tuple[float, float]:
+    return MULTIPLE if name == LAUNCH else FRACTION
 
 
 def fit(table: Measured, fixed: Mapping[str, float] | None = None) -> Fit:
@@ -176,7 +195,7 @@ def _solve(
 
     if not free:
         return {}
-    limits = np.log([MULTIPLE if p == LAUNCH else FRACTION for p in free])
+    limits = np.log([_limits(p) for p in free])
     target = np.log(table.times)
     prior = np.array([1.5 if p == LAUNCH else PRIOR for p in free])
     weight = 0.1 if len(table.times) <= FEW else 0.001
@@ -259,8 +278,21 @@ def _errors(predicted: Any, real: Any) -> dict[str, float]:
         "median": np.median(apart),
         "p90": np.quantile(apart, 0.9),
         "bias": np.expm1(np.mean(np.log(predicted / real))),
+        **ranks(predicted, real),
     }
     return {key: float(f"{value:.3g}") for key, value in found.items()}
+
+
+def ranks(predicted: Any, real: Any) -> dict[str, float]:
+    """Rank correlations of Spearman and Kendall; nothing where there is no order to compare."""
+    if len(real) < 3 or np.ptp(predicted) == 0.0 or np.ptp(real) == 0.0:
+        return {}
+    from scipy.stats import kendalltau, spearmanr
+
+    return {
+        "spearman": float(spearmanr(predicted, real)[0]),
+        "kendall": float(kendalltau(predicted, real)[0]),
+    }
 
 
 def _spread(ratio: Any) -> list[float]:

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from perfmodel.engine.kernels.facts import gpu_facts
+from perfmodel.engine.kernels.facts import bounds, gpu_facts
 from perfmodel.errors import ArgumentError, UnknownNameError
+from perfmodel.explore.calibrate import at_bounds, ranks
 from perfmodel.explore.fit_kernels import LEAST_ROWS, fit_group, group_rows
 from perfmodel.explore.kernel_known import FAMILIES, recognise
 from perfmodel.explore.kernel_tables import STORAGE, device_name, size, take
@@ -30,17 +31,31 @@ def kernel_families(device: Device, columns: Mapping[str, Sequence[Any]], family
         raise ArgumentError("family", family, f"{found.name}, by the columns of the table")
     if "latency_us" not in rows:
         raise ArgumentError("measurements", ", ".join(rows), "a column latency_us")
-    gpu, groups = gpu_facts(device), {}
+    gpu, groups, predicted, measured = gpu_facts(device), {}, [], []
     for name, some in group_rows(found, rows):
         if size(some) < LEAST_ROWS:
             raise ArgumentError(
                 "measurements", f"{size(some)} rows of {name}", f"at least {LEAST_ROWS} rows a group"
             )
         groups[name] = fit_group(found, some, gpu, name)
+        fitted = found.corrections(**groups[name]["values"])
+        predicted.append(found.predict(some, gpu, fitted, name).seconds)
+        measured.append(some["latency_us"] * 1e-6)
+    summary = _summary(groups)
+    found_ranks = ranks(np.concatenate(predicted), np.concatenate(measured))
+    summary["in_sample"] |= {key: float(f"{value:.3g}") for key, value in found_ranks.items()}
+    limits = bounds(found.corrections)
+    values = {
+        f"{group}: {name}": (value, *limits[name][:2])
+        for group, entry in groups.items()
+        for name, value in entry["values"].items()
+        if not np.isclose(value, limits[name][2], rtol=0.02)
+    }
     return {
         "rows": size(rows),
         "parameters": sum(g["parameters"] for g in groups.values()),
-        **_summary(groups),
+        **summary,
+        **at_bounds(values),
         "families": {family: groups},
     }
 

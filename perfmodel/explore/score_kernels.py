@@ -19,19 +19,23 @@ from perfmodel.hardware.catalog import device
 
 
 def errors(predicted: Any, measured: Any, inside: Any = None) -> dict[str, Any]:
-    """Error summary of predictions: mape, median, p90, bias in per cent, rank correlation.
+    """Error summary of predictions: mape, median, p90, bias in per cent, rank correlations.
 
     inside  per row, whether the measured value lies in the 80 % interval; gives `coverage`
     """
+    from scipy.stats import kendalltau
+
     relative = np.abs(predicted / measured - 1.0)
     order = [np.argsort(np.argsort(v)).astype(float) for v in (predicted, measured)]
     spread = order[0].std() * order[1].std()
     joint = np.mean((order[0] - order[0].mean()) * (order[1] - order[1].mean()))
     rank = float(joint / spread) if spread else 1.0
+    kendall = float(kendalltau(predicted, measured)[0]) if spread else 1.0
     return {
         "n": len(measured), "mape": 100 * float(relative.mean()), "median": 100 * float(np.median(relative)),
         "p90": 100 * float(np.quantile(relative, 0.9)),
-        "bias": 100 * float(np.expm1(np.mean(np.log(predicted / measured)))), "spearman": rank,
+        "bias": 100 * float(np.expm1(np.mean(np.log(predicted / measured)))),
+        "spearman": rank, "kendall": kendall,
         **({} if inside is None else {"coverage": float(np.mean(inside))}),
     }
 

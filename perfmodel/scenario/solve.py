@@ -19,6 +19,7 @@ from perfmodel.engine.priors import derated
 from perfmodel.engine.roofline import OpCost
 from perfmodel.errors import ArgumentError, InfeasibleError
 from perfmodel.result import Result
+from perfmodel.scenario.runtime_names import kernels_of
 
 #: function of one point: keyword arguments are the inputs, the fixed options, `model` and `ndim`
 PointFunction = Callable[..., Mapping[str, Any]]
@@ -61,6 +62,8 @@ class Scenario:
         end  ``middle``, or the ``low`` or ``high`` end of the interval.
         Raises InfeasibleError or ArgumentError where a single point cannot be.
         """
+        if isinstance(runtime, str) and runtime and (fidelity == "calibrated" or runtime != "vllm"):
+            runtime = kernels_of(runtime)  # refuses an unknown name, also where it would not be used
         asked = Asked(self, inputs, fixed, fidelity, runtime, end)
         axes = Mesh.of(inputs).axes
         data = asked.run(self.metrics, progress)

@@ -83,7 +83,7 @@ def text(name: str, achieved: Any) -> str:
         if part in achieved:
             lines.append(
                 f"{words}: mean {100 * achieved[part]['mape']:.1f} %, "
-                f"bias {100 * achieved[part]['bias']:+.1f} %"
+                f"bias {100 * achieved[part]['bias']:+.1f} %{_ranks(achieved[part])}"
             )
     if "spread" in achieved:
         lines.append(
@@ -91,4 +91,10 @@ def text(name: str, achieved: Any) -> str:
                 *achieved["spread"]
             )
         )
+    lines += [f"warning: {end}, a bound of the fit" for end in achieved.get("at_bounds", ())]
     return "\n".join(lines)
+
+
+def _ranks(errors: Any) -> str:
+    named = [f"{name.capitalize()} {errors[name]:.3f}" for name in ("spearman", "kendall") if name in errors]
+    return ", " + ", ".join(named) if named else ""
