@@ -9,6 +9,7 @@ from pathlib import Path
 
 from perfmodel.algebra import Value
 from perfmodel.errors import UnknownNameError
+from perfmodel.scenario.runtime_names import canonical
 from perfmodel.spec import FrozenMap, Provenance, load, many, quantity, table, text
 
 
@@ -70,6 +71,7 @@ def runtime(name: str | Runtime) -> Runtime:
     """Profile of a serving engine by name.  Raises UnknownNameError with the nearest match."""
     if isinstance(name, Runtime):
         return name
+    name = canonical(str(name))
     if name == "ideal":
         return IDEAL
     if name not in profiles():
