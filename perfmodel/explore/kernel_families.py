@@ -124,7 +124,8 @@ def load_exponent(distribution: Any) -> Any:
 def _moe(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
     return moe_time(rows["tokens"], rows["hidden"], rows["inter"], rows["topk"], rows["experts"],
                     rows["moe_tp_size"], rows["moe_ep_size"], load_exponent(rows["distribution"]),
-                    storage_of(part(group, 2)), gpu, c, gated="nongated" not in part(group, 1))
+                    storage_of(part(group, 2)), gpu, c, gated="nongated" not in part(group, 1),
+                    warp="marlin" in part(group, 1))
 
 
 def _moe_products(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
@@ -170,5 +171,5 @@ FAMILIES: tuple[Family, ...] = (
     Family("moe", columns("dtype", "tokens", "hidden", "inter", "topk", "experts", "moe_tp_size",
                            "moe_ep_size"), MoeCorrections,
            lambda rows: label(rows, "backend", "kernel_source", "dtype"), _moe, _moe_bound,
-           lambda rows: rows["hidden"] * 1e6 + rows["inter"]),
+           lambda rows: rows["hidden"] * 1e6 + rows["inter"], most=500),
 )
