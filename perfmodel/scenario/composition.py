@@ -5,6 +5,7 @@ References
 [2] Mubarik et al., Hardware Acceleration of Neural Graphics, ISCA 2023, arXiv:2303.05735 (the rest is fused).
 [3] Zhu et al., Euphrates: Algorithm-SoC Co-Design for Mobile Continuous Vision, ISCA 2018, arXiv:1803.11232.
 [4] Chen et al., CARMA: Context-Aware Runtime Reconfiguration, 2023 (gated sensors and branches).
+[5] Cai, Zhu, Han, ProxylessNAS, arXiv:1812.00332 (latency of a network whose choices are still open).
 """
 
 from __future__ import annotations
@@ -51,3 +52,8 @@ def gated_energy(
     return total(
         share * total(branches[name][0] * branches[name][1] for name in active) for share, active in contexts
     )
+
+
+def expected_latency(choices: Sequence[tuple[Value, Value]]) -> Value:
+    """Latency of a block whose operation is open [s] [5]: ``sum_j p_j t_j`` of (probability, latency)."""
+    return total(probability * latency for probability, latency in choices)
