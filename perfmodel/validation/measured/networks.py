@@ -1,7 +1,7 @@
 """Tables of a few named networks per device: LeViT timings, Coral Edge TPU, nn-Meter reference predictions.
 
-``calibrated`` predicts each network from the others on the same device; ``roofline`` from the datasheet
-alone, where the device is described.
+``calibrated`` predicts each network from the others on the same device (Edge TPU: by what its array, link and
+host do, :mod:`perfmodel.validation.edge_tpu`); ``roofline`` from the datasheet alone, where there is one.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from perfmodel.validation import edge_tpu
 from perfmodel.validation.measured.left_out import one_left_out
 from perfmodel.validation.measured.spaces import counts
 from perfmodel.validation.measured.statistics import averaged, errors
@@ -32,8 +33,9 @@ DEVICES = {
     "x86_64": ("edge-tpu", "int8"),
     "rp3b": ("edge-tpu", "int8"),
 }
-#: fewer networks of a described device are predicted from its roofline times a factor
-FEW = 8
+#: host of an Edge TPU -> its link [B/s]: PCIe 2.0 x1 of the Dev Board, USB 3; other hosts by default USB 2
+LINKS = {"aarch64": 0.5e9, "x86_64": 0.5e9}
+USB_2 = 480e6 / 8
 #: network of a table -> workload, where the letters do not lead there
 WORKLOADS = {
     "vit_deit_tiny_distilled_patch16_224": "deit-ti-distilled",
@@ -105,6 +107,8 @@ def rows(table: Table) -> tuple[Any, Any, Any, Any]:
 def score(table: Table, fidelity: str | None = None) -> dict[str, Any]:
     """Errors by device."""
     devices, networks, batch, seconds = rows(table)
+    if TABLES["coral"] <= table.header and fidelity not in ("roofline", "dataflow"):
+        return _edge_tpu(devices, networks, seconds)
     known = np.array([bool(workload_name(n)) for n in networks]) & np.isfinite(seconds)
     groups = []
     for device in np.unique(devices):
@@ -125,10 +129,30 @@ def score(table: Table, fidelity: str | None = None) -> dict[str, Any]:
     }
 
 
+def _edge_tpu(devices: Any, networks: Any, seconds: Any) -> dict[str, Any]:
+    """Each network of a host from its other networks."""
+    known = np.array([n in edge_tpu.NETWORKS for n in networks]) & np.isfinite(seconds)
+    groups = []
+    for host in np.unique(devices):
+        mine = np.flatnonzero((devices == host) & known)
+        if len(mine) < 4:
+            continue
+        link, out = LINKS.get(str(host), USB_2), np.empty((3, len(mine)))
+        for i in range(len(mine)):
+            rest = np.delete(mine, i)
+            model = edge_tpu.constants(networks[rest], seconds[rest], link)
+            x = edge_tpu.features(networks[mine[i : i + 1]], link)
+            out[:, i] = [model.predict(x)[0], *(float(v[0]) for v in model.interval(x))]
+        groups.append({"device": str(host), **errors(out[0], seconds[mine], out[1], out[2])})
+    return {
+        "fidelity": "calibrated", "split": "one network left out",
+        "summary": averaged(groups) if groups else {"n": 0}, "groups": groups,
+        "skipped": {"network without a description": int(np.sum(~known))},
+    }
+
+
 def _left_out(device: str, networks: Any, batch: Any, seconds: Any) -> tuple[Any, Any, Any]:
     found = [features(workload_name(n)) for n in networks]
-    if len(networks) < FEW and device in DEVICES:  # too few for a constant per kind of operation
-        return one_left_out({"bound": _bound(device, networks, batch, "roofline")}, seconds)
     # per image: large batches leave the kernels and the weights behind
     per = {
         key: np.array([f[key] for f in found]) / (batch if key in ("kernels", "weights") else 1.0)

@@ -8,13 +8,10 @@ from __future__ import annotations
 import re
 from functools import cache, partial
 
-import perfmodel as pm
-from perfmodel.scenario.offload import streamed_weights
+from perfmodel.validation import edge_tpu
 from perfmodel.validation.cases import predicts, published
-from perfmodel.validation.heldout import constants, held_out, held_out_cases, network_features
-from perfmodel.workload.nets.inception import GoogLeNet
-from perfmodel.workload.nets.mobile import MobileNetV1, MobileNetV2, MobileNetV3
-from perfmodel.workload.nets.ssd import Ssd
+from perfmodel.validation.heldout import held_out_cases, network_features
+from perfmodel.workload.nets.mobile import MobileNetV2, MobileNetV3
 from perfmodel.workload.workload import Workload
 
 _MOBILE = {
@@ -46,25 +43,10 @@ for _pair in (("S088-PIXEL4-01", "S088-PIXEL4-03"), ("S088-PIXEL4-02", "S088-PIX
         reason="one rate from one other network: the fixed time cannot be told apart",
     )
 
+#: host -> its link [B/s]: USB 3, PCIe 2.0 x1
+_LINKS = {"USB": 0.5e9, "BOARD": 0.5e9}
 #: networks of the Coral benchmark, in the order of the cases
-_CORAL: tuple[Workload | str, ...] = (
-    Workload("inception_v1", "image", GoogLeNet()), "inception-v4",
-    Workload("mobilenet_v1", "image", MobileNetV1()),
-    Workload("mobilenet_v2", "image", MobileNetV2()),
-    Workload("ssd_mobilenet_v1", "image", Ssd(backbone="mobilenet_v1")),
-    Workload("ssd_mobilenet_v2_face", "image", Ssd(backbone="mobilenet_v2", classes=2.0, height=320.0)),
-)
-
-
-@cache
-def _coral(index: int) -> tuple[float, float]:
-    """Constant, and the time of multiply-accumulates or weight streaming, whichever is longer [ms]."""
-    net, device = pm.workload(_CORAL[index]), pm.device("edge-tpu")
-    seconds = streamed_weights(
-        net.flops(), device.compute["matrix"].peak["int8"], net.parameters, device.memory["sram"].capacity,
-        device.links["host"].bandwidth,
-    )
-    return 1.0, float(seconds) * 1e3
+_CORAL = tuple(edge_tpu.NETWORKS)
 
 
 def _host(host: str) -> dict[str, int]:
@@ -73,21 +55,17 @@ def _host(host: str) -> dict[str, int]:
 
 @predicts({**{c: (c, "USB") for c in _host("USB")}, **{c: (c, "BOARD") for c in _host("BOARD")}},
           fidelity="calibrated", reason={
-              **{f"S088-CORAL-{host}-0{i}": "one efficiency for separable and dense convolutions"
-                 for host in ("USB", "BOARD") for i in (1, 2, 3, 4)},
+              **{f"S088-CORAL-{host}-01": "weights just exceed the chip, how many stream is not published"
+                 for host in _LINKS},
+              **{f"S088-CORAL-{host}-0{i}": "four constants of a host from its five other networks"
+                 for host in _LINKS for i in (2, 3, 4)},
               **{f"S088-CORAL-{host}-0{i}": "boxes and suppression of the detector run on the host"
-                 for host in ("USB", "BOARD") for i in (5, 6)},
+                 for host in _LINKS for i in (5, 6)},
           })
 def coral(case: str, host: str) -> float:
-    """Latency [ms]: roofline with weights beyond the on-chip memory streamed, and one fixed time per host.
-
-    The fixed time and the efficiency of the array come from the classifiers that stream nothing.
-    """
-    known = {name: i for name, i in _host(host).items() if i in (0, 2, 3)}
-    index = _host(host)[case]
-    values = {name: published()[name].value for name in known}
-    if index in (0, 2, 3, 4, 5):
-        return held_out({name: _coral(i) for name, i in {**known, case: index}.items()}, values, case)
-    # streaming runs at the rate of the link, whatever the efficiency of the array
-    fixed, _ = constants([_coral(i) for i in known.values()], list(values.values()))
-    return float(fixed) + _coral(index)[1]
+    """Latency [ms] from the other networks of the host: call, array, link and boxes."""
+    others = {name: i for name, i in _host(host).items() if name != case}
+    seconds = [published()[name].value * 1e-3 for name in others]
+    model = edge_tpu.constants([_CORAL[i] for i in others.values()], seconds, _LINKS[host])
+    own = edge_tpu.features([_CORAL[_host(host)[case]]], _LINKS[host])
+    return float(model.predict(own)[0]) * 1e3
