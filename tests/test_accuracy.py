@@ -36,14 +36,28 @@ def test_page_lists_every_set_and_marks_fitted_rows():
 
 
 def test_kernel_errors_are_those_of_rows_left_out():
-    entry = {"rows": 100, "in_sample": {"mape": 1.0}, "held_out": {"mape": 8.0},
-             "left_out_device": {"a": {"mape": 10.0}, "b": {"mape": 30.0}}}
+    entry = {"rows": 100, "in_sample": {"mape": 1.0}, "held_out": {"mape": 8.0}}
     known = {"kernels-x": {"families": {"gemm": {"any/any/bf16": entry, "any/any/fp8": {"rows": 50}}}},
-             "kernels-nvidia-gpu": {"families": {"gemm": {"any/any/bf16": entry}}}}
+             "other": {"families": {"gemm": {"any/any/bf16": entry}}}}
     assert accuracy.left_out(known, ("gemm",)) == (pytest.approx(0.08), 100)
-    assert accuracy.left_out(known, ("gemm",), by="left_out_device") == (pytest.approx(0.2), 100)
-    assert accuracy.left_out(known, ("gemm",), ("b",), by="left_out_device") == (pytest.approx(0.3), 100)
+    assert accuracy.left_out(known, ("gemm",), ("y",)) == (None, 0)
     assert accuracy.left_out(known, ("moe",)) == (None, 0)
+
+
+def test_errors_on_devices_without_their_own_file_count_rows_and_name_vendors_apart():
+    lent = {"a": {"rows": 100, "mape": 10.0, "same_kernel": 50, "same_kernel_mape": 4.0, "coverage": 0.9},
+            "b": {"rows": 300, "mape": 30.0, "same_kernel": 0, "coverage": 0.7,
+                  "bfloat16": {"rows": 30, "mape": 20.0, "same_kernel": 0}},
+            "c": {"rows": 100, "mape": 90.0, "same_kernel": 0, "coverage": 0.1, "foreign": 1},
+            "same kernel": {"rows": 50, "spread": [0.9, 1.2]}}
+    known = {"transfer": {"families": {"gemm": lent}}}
+    found, note = accuracy.unseen_device(known, ("gemm",))
+    assert found["mape"] == pytest.approx((100 * 0.1 + 300 * 0.3) / 400)
+    assert found["coverage"] == pytest.approx((100 * 0.9 + 300 * 0.7) / 400)
+    assert found["rows"] == 400
+    assert note == "kernels that another device knows: 4.0 %; a vendor without another device: 90.0 %"
+    assert accuracy.unseen_device(known, ("gemm",), ("b",), "bfloat16")[0]["mape"] == pytest.approx(0.2)
+    assert accuracy.unseen_device(known, ("moe",))[0] == {"rows": 0}
 
 
 def test_shipped_calibrations_name_their_data_and_errors():

@@ -107,19 +107,17 @@ def test_more_bandwidth_is_never_slower(call):
 
 
 FILES = (
-    KernelCalibration(calibration="one", applies_to=("h100-*",), data="d", date="2026-01-01", families={
+    KernelCalibration(calibration="h100-sxm5", applies_to=("h100-*",), data="d", date="2026-01-01", families={
         "gemm": {"vllm/linear/bf16": {"values": {"compute": 0.9}, "spread": [0.9, 1.1]},
                  "trtllm/torch/fp8": {"values": {"compute": 0.8}}}}),
-    KernelCalibration(calibration="all", applies_to=("*",), data="d", date="2026-01-01", families={
+    KernelCalibration(calibration="a100-sxm-80gb", applies_to=("a100-*",), data="d", date="2026-01-01", families={
         "gemm": {"any/any/bf16": {"values": {"compute": 0.7}}}}),
 )
 
 
 def test_the_first_file_that_names_the_device_applies():
     exact = corrections_for("gemm", GemmCorrections, "h100-sxm5", "vllm/linear/bf16", FILES)
-    assert (exact.calibration, exact.values.compute, exact.low) == ("one", 0.9, 0.9)
-    other = corrections_for("gemm", GemmCorrections, "tpu", "vllm/linear/bf16", FILES)
-    assert (other.calibration, other.values.compute) == ("all", 0.7)
+    assert (exact.calibration, exact.values.compute, exact.low) == ("h100-sxm5", 0.9, 0.9)
     assert corrections_for("moe", GemmCorrections, "h100-sxm5", "x", FILES).calibration == ""
 
 

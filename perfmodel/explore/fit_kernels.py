@@ -1,8 +1,13 @@
 """Fit the corrections of the kernel models to tables of measured times, score them, write the YAML files.
 
 The fit is a bounded least squares on the logarithm of the time with a robust loss, in the logarithm of the
-corrections, started at their documented values.  Errors are those of rows whose whole shape family (widths of
-a product, head counts, hidden sizes) was left out of the fit.
+corrections, started at their documented values.  A weak prior keeps there what the rows do not tell: such a
+correction takes any value else, and a device that borrows it is wrong.
+
+    least of sum_rows rho(log t(c) / t_measured) + rows x PRIOR^2 sum_c 2 (sqrt(1 + log^2(c / start)) - 1)
+
+Errors are those of rows whose whole shape family (widths of a product, head counts, hidden sizes) was left
+out of the fit; what other devices may borrow is scored with each device's own file left out.
 """
 
 from __future__ import annotations
@@ -11,7 +16,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +31,7 @@ from perfmodel.explore.kernel_tables import (
     size,
     take,
 )
+from perfmodel.explore.left_out import KIN, left_out
 from perfmodel.explore.score_kernels import errors, tables_of_file
 from perfmodel.hardware.catalog import device
 from perfmodel.spec import load
@@ -34,10 +40,8 @@ from perfmodel.spec import load
 FOLDS = 2
 #: fewer rows of a group are not fitted on their own
 LEAST_ROWS = 20
-#: device, its rows, its facts, group name
-Case: TypeAlias = tuple[str, Rows, GpuFacts, str]
-#: devices of the class of datacentre GPUs
-CLASS = ("a100-sxm-80gb", "h100-sxm5", "b200-sxm", "rtx-pro-6000-server")
+#: weight of the prior of a row and a correction that is e times its start; scale of the robust loss
+PRIOR, SCALE = 0.01, 0.1
 
 
 def fit(family: Family, cases: Iterable[tuple[Rows, GpuFacts, str]], budget: int = 25,
@@ -55,6 +59,7 @@ def _fit(family: Family, cases: list[tuple[Rows, GpuFacts, str]], budget: int,
     limits = bounds(family.corrections)
     low, high, start = (np.log([v[i] for v in limits.values()]) for i in range(3))
     measured = np.log(np.concatenate([rows["latency_us"] * 1e-6 for rows, _, _ in cases]))
+    weight = PRIOR * np.sqrt(len(measured))
 
     def build(x: Any) -> Any:
         return family.corrections(**dict(zip(limits, np.exp(x), strict=True)))
@@ -62,21 +67,33 @@ def _fit(family: Family, cases: list[tuple[Rows, GpuFacts, str]], budget: int,
     def residual(x: Any) -> Any:
         c = build(x)
         predicted = [family.predict(rows, gpu, c, group).seconds for rows, gpu, group in cases]
-        return np.log(np.concatenate(predicted)) - measured
+        return np.concatenate([np.log(np.concatenate(predicted)) - measured, weight * (x - start)])
 
     def search(x0: Any) -> Any:
         inside = np.clip(x0, low + 1e-6, high - 1e-6)
-        return least_squares(residual, inside, bounds=(low, high), loss="soft_l1", f_scale=0.1,
-                             diff_step=0.01, x_scale=0.3, max_nfev=budget)
+        return least_squares(residual, inside, bounds=(low, high), loss=_robust(len(measured), weight),
+                             f_scale=SCALE, diff_step=0.01, x_scale=0.3, max_nfev=budget)
 
     starts = _starts(limits, start)
-    late = float(np.exp(measured.min() - (residual(start) + measured).min()))
+    late = float(np.exp(measured.min() - (residual(start)[: len(measured)] + measured).min()))
     if late > 3.0 and "host" in limits:  # far above the documented fixed time: a slow caller
         starts.append(_changed(start, list(limits), {"host": late * limits["launch"][2]}))
     tried = (only,) if 0 <= only < len(starts) else range(len(starts))
     found = {i: search(starts[i]) for i in tried}
     best = min(found, key=lambda i: float(found[i].cost))
     return build(found[best].x), best
+
+
+def _robust(rows: int, weight: float) -> Any:
+    """Loss of the first `rows` residuals at scale 1, and of the prior at the scale of one e-fold."""
+    scale = (weight / SCALE) ** 2
+
+    def loss(z: Any) -> Any:
+        unit = np.where(np.arange(len(z)) < rows, 1.0, scale)
+        root = np.sqrt(1.0 + z / unit)
+        return np.stack([2.0 * unit * (root - 1.0), 1.0 / root, -0.5 / unit / root**3])
+
+    return loss
 
 
 def _starts(limits: Mapping[str, Any], start: Any) -> list[Any]:
@@ -169,63 +186,6 @@ def fit_device(name: str, tables: Mapping[str, Rows], check: bool = True) -> dic
     return found
 
 
-def fit_class(tables: Mapping[str, Rows], names: Iterable[str] = CLASS, check: bool = True) -> dict[str, Any]:
-    """Groups fitted to several devices together, ``any/any/formats/mode``, and errors on devices left out."""
-    found: dict[str, Any] = {}
-    for family in FAMILIES:
-        cases = [case for name in names for case in _class_cases(family, tables, name)]
-        for kind in sorted({_anonymous(family, group) for _, _, _, group in cases}):
-            some = _without_callers([case for case in cases if _anonymous(family, case[3]) == kind])
-            most = family.most // len(some)
-            thin = [(name, _thin(rows, most), gpu, group) for name, rows, gpu, group in some]
-            found.setdefault(family.name, {})[kind] = _class_entry(family, thin, check)
-    return found
-
-
-def _class_cases(family: Family, tables: Mapping[str, Rows], name: str) -> list[Case]:
-    if family.name not in tables:
-        return []
-    rows = _of_device(tables[family.name], name)
-    if not size(rows):
-        return []
-    gpu = gpu_facts(device(name))
-    return [(name, r, gpu, g) for g, r in group_rows(family, rows) if size(r) >= LEAST_ROWS]
-
-
-def _without_callers(cases: list[Case]) -> list[Case]:
-    """Cases that are not bound by a slow caller: the fastest row within 4 times the best of the device."""
-    best: dict[str, float] = {}
-    for name, rows, _, _ in cases:
-        best[name] = min(best.get(name, np.inf), float(rows["latency_us"].min()))
-    return [case for case in cases if float(case[1]["latency_us"].min()) <= 4.0 * best[case[0]]]
-
-
-def _anonymous(family: Family, group: str) -> str:
-    return "/".join([*["any"] * family.origin, *group.split("/")[family.origin :]])
-
-
-def _class_entry(family: Family, cases: list[Case], check: bool) -> dict[str, Any]:
-    def outcome(c: Any, some: list[Case]) -> tuple[Any, Any]:
-        predicted = np.concatenate([family.predict(r, gpu, c, g).seconds for _, r, gpu, g in some])
-        return predicted, np.concatenate([r["latency_us"] * 1e-6 for _, r, _, _ in some])
-
-    c = fit(family, [case[1:] for case in cases], 10, 0)
-    predicted, measured = outcome(c, cases)
-    entry: dict[str, Any] = {"rows": len(measured), "parameters": len(fields(family.corrections)),
-                             "in_sample": _short(errors(predicted, measured))}
-    ratio = measured / predicted
-    devices = sorted({case[0] for case in cases})
-    if check and len(devices) > 1:
-        left_out = {}
-        for name in devices:
-            others = fit(family, [case[1:] for case in cases if case[0] != name], 8, 0)
-            left_out[name] = _short(errors(*outcome(others, [case for case in cases if case[0] == name])))
-        entry["left_out_device"] = left_out
-    entry["spread"] = [round(float(np.quantile(ratio, q)), 3) for q in (0.1, 0.9)]
-    entry["values"] = {f.name: float(f"{getattr(c, f.name):.4g}") for f in fields(family.corrections)}
-    return entry
-
-
 def _of_device(rows: Rows, name: str) -> Rows:
     return take(rows, np.array([device_name(s) == name for s in rows["system"]]))
 
@@ -251,10 +211,9 @@ DEVICE_FILES: Mapping[str, tuple[str, ...]] = {
     "h100-sxm5": ("h100-*", "h200-*", "h800-*", "h20*", "gh200*"),
     "h20": ("h20",),
     "b200-sxm": ("b200-*", "b300-*", "gb200", "gb300"),
-    "rtx-pro-6000-server": ("rtx-*", "gb10-*", "l4", "l40*", "a10", "a10g", "a40"),
+    "rtx-pro-6000-server": ("rtx-pro-6000-*", "rtx-50*", "gb10-*"),
     "b60": ("b60", "arc-*"),
 }
-CLASS_FILE = "nvidia-gpu"
 
 
 def document(name: str, applies_to: Iterable[str], families: Mapping[str, Any], data: str, date: str) -> str:
@@ -279,26 +238,31 @@ def _flow(value: Any) -> str:
 
 def rebuild(data: Iterable[str | Path], out: str | Path, source: str, date: str,
             check: bool = True) -> list[Path]:
-    """Fit every table of the data files and write the calibration files of the devices and of the class.
+    """Fit every table of the data files and write the calibration files of the devices and of what they lend.
 
     A family that has rows is fitted anew, from these files alone; other families of an existing file stay.
     source  citation of the data sets, written into the files
     """
+    out = Path(out)
     tables = tables_of(*data)
-    found = {name: (patterns, fit_device(name, tables, check)) for name, patterns in DEVICE_FILES.items()}
-    found[CLASS_FILE] = (("*",), fit_class(tables, check=check))
     written = []
-    for name, (patterns, families) in found.items():
-        path = Path(out) / f"kernels-{name}.yaml"
-        if not families:
-            continue
-        merged = {**_existing(path), **families}
-        ordered = {family.name: merged[family.name] for family in FAMILIES if family.name in merged}
-        path.write_text(document(name, patterns, ordered, source, date), encoding="utf-8")
-        written.append(path)
+    for name, patterns in DEVICE_FILES.items():
+        families = fit_device(name, tables, check)
+        if families:
+            written.append(_merged(out / f"kernels-{name}.yaml", name, patterns, families, source, date))
+    fitted = tuple(load(KernelCalibration, path) for path in sorted(out.glob("kernels-*.yaml")))
+    lent = left_out(tables, fitted)
+    if lent:
+        written.append(_merged(out / "transfer.yaml", "transfer", (), lent, source, date))
     return written
 
 
-def _existing(path: Path) -> Mapping[str, Any]:
-    """Families of a calibration file; none where there is no file."""
-    return load(KernelCalibration, path).families or {} if path.exists() else {}
+def _merged(path: Path, name: str, patterns: Iterable[str], families: Mapping[str, Any], source: str,
+            date: str) -> Path:
+    """Write a file with these families and the others that it has."""
+    kept = load(KernelCalibration, path).families or {} if path.exists() else {}
+    merged = {**kept, **families}
+    ordered = [family.name for family in FAMILIES] + [name for name in merged if name == KIN]
+    text = document(name, patterns, {one: merged[one] for one in ordered if one in merged}, source, date)
+    path.write_text(text, encoding="utf-8")
+    return path

@@ -60,14 +60,15 @@ def _layer_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:
     return np.maximum(products + attended / gpu.matrix("bf16"), moved / gpu.dram)
 
 
-def _scan_kind(source: str, state_space: bool = False) -> str:
+def _scan_kind(source: str, state_space: bool = False, engine: str = "") -> str:
     if "conv1d" in source or state_space:
-        return "update" if "update" in source else "conv"
+        long = "row_conv" if engine == "trtllm" else "conv"
+        return "update" if "update" in source else long
     return "chunk" if "chunk" in source or "flashkda" in source else "recurrent"
 
 
 def _scan(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
-    kind = _scan_kind(part(group, 1), "nheads" in rows)
+    kind = _scan_kind(part(group, 1), "nheads" in rows, part(group, 0))
     if "nheads" in rows:
         channels = rows["nheads"] * rows["head_dim"] + 2.0 * rows["n_groups"] * rows["d_state"]
         return scan_time(kind, rows["batch"], rows["q_len"], rows["n_groups"], rows["d_state"],

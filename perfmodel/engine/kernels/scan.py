@@ -1,6 +1,7 @@
 """Linear attention and state-space kernels: causal convolution, chunked scan, recurrent update.
 
     conv       bytes of all channels in and out; blocks of 64 channels of a sequence
+    row_conv   the same with a block for every channel of a sequence [6]
     update     convolution state of one new token (or a few to verify)
     recurrent  state of heads x key x value values read and written, token after token
     chunk      products inside chunks of 64 tokens, chunks one after the other, state between them
@@ -11,6 +12,9 @@ References
 [1] Yang, Kautz, Hatamizadeh, Gated Delta Networks, arXiv:2412.06464.
 [2] Dao, Gu, Transformers are SSMs (Mamba-2), arXiv:2405.21060.
 [3] Kimi Team, Kimi Linear (delta attention), arXiv:2510.26692.
+[4] NVIDIA, CUDA C++ Programming Guide, technical specifications by compute capability.
+[5] RRZE-HPC, gpu-benches, gpu-latency: pointer chase through DRAM on A100 and GH200, 2025.
+[6] Gu, Dao, causal-conv1d: CUDA kernel of the depthwise causal convolution, 2023.
 """
 
 from __future__ import annotations
@@ -31,15 +35,26 @@ from perfmodel.engine.kernels.facts import (
 
 #: tokens of a chunk
 CHUNK = 64.0
+#: tokens that a block of a row convolution treats in one go: 128 threads, 8 tokens each [6]
+ROW_TOKENS = 1024.0
+#: blocks that share a processor: 2048 resident threads [4] over the 128 of a block of channels; 1 where a
+#: block keeps a state of its own in registers and shared memory
+RESIDENT = {"conv": 16.0, "row_conv": 16.0, "update": 16.0}
+#: [s] of a step: one round trip to DRAM and back (0.32 to 0.37 us [5]); 64 dependent rows of the triangular
+#: inverse of a chunk [1], 50 clocks each
+STEP_TIME = {"chunk": 2e-6}
+ROUND_TRIP = 0.5e-6
+#: kernels of one call: cumulated gates, key products, inverse, its products, states, outputs [1]
+KERNELS = {"chunk": 6.0}
 
 
 @dataclass(frozen=True)
 class ScanCorrections:
     """Dimensionless corrections of a scan kernel; 1 is the documented reference."""
 
-    launch: Value = correction(0.1, 60.0)  # fixed time over 3 us
+    launch: Value = correction(0.1, 60.0)  # fixed time of a kernel over 3 us
     dram: Value = correction(0.05, 1.3)  # DRAM rate over 0.9 of nominal
-    step: Value = correction(0.001, 50.0)  # a token (recurrent) or a chunk over 1 us
+    step: Value = correction(0.001, 50.0)  # a token over a round trip to DRAM, a chunk over 2 us
     start: Value = correction(0.001, 60.0)  # start of a block over 0.2 us
     compute: Value = correction(0.005, 2.0, 0.5)  # matrix rate over half of the bf16 peak
     overlap: Value = correction(0.3, 5.0)  # p of the soft maximum over 3
@@ -55,7 +70,7 @@ def scan_time(kind: str, batch: Value, query: Value, key_heads: Value, key_dim: 
               channels: Value | None = None) -> KernelTime:
     """Time of one kernel of a linear-attention layer [s] [1, 2, 3].
 
-    kind      conv, update, recurrent or chunk
+    kind      conv, row_conv, update, recurrent or chunk
     query     new tokens of each of `batch` sequences; kernel: taps of the convolution
     channels  of the convolution; None: 2 key_heads key_dim + value share x value_heads value_dim
     """
@@ -71,7 +86,10 @@ def scan_time(kind: str, batch: Value, query: Value, key_heads: Value, key_dim: 
     state = batch * value_heads * key_dim * value_dim
     chunks = np.ceil(query / CHUNK)
     flop: Value = 0.0 * tokens
-    if kind == "conv":
+    if kind == "row_conv":
+        moved, blocks = 4.0 * channels * (tokens + batch * kernel), batch * channels
+        steps: Value = np.ceil(query / ROW_TOKENS)
+    elif kind == "conv":
         moved, blocks, steps = 4.0 * channels * (tokens + batch * kernel), batch * channels / 64.0, chunks
     elif kind == "update":
         moved, blocks, steps = 4.0 * batch * channels * (kernel + query), batch * channels / 64.0, query
@@ -85,10 +103,10 @@ def scan_time(kind: str, batch: Value, query: Value, key_heads: Value, key_dim: 
     power = 3.0 * c.overlap
     cold = 0.2 + 0.8 * miss_share(moved, 0.5 * c.resident * gpu.l2_bytes)
     memory = moved * cold / (0.9 * c.dram * gpu.dram)
-    waves = wave_count(blocks, gpu.processors, c.tail)
-    rounds = waves * (1e-6 * c.step * steps + 0.2e-6 * c.start)
+    waves = wave_count(blocks, gpu.processors * RESIDENT.get(kind, 1.0), c.tail)
+    rounds = waves * (STEP_TIME.get(kind, ROUND_TRIP) * c.step * steps + 0.2e-6 * c.start)
     matrix = flop / (0.5 * c.compute * gpu.matrix("bf16"))
-    launch = 3e-6 * c.launch + 1e-6 * c.sequence * batch
+    launch = 3e-6 * KERNELS.get(kind, 1.0) * c.launch + 1e-6 * c.sequence * batch
     seconds = launch + soft_maximum(power, rounds, memory, matrix)
     seconds = (seconds**4 + (3e-6 * c.host) ** 4) ** 0.25
     return KernelTime(seconds, launch, np.maximum(rounds, matrix), memory, waves)

@@ -1,0 +1,173 @@
+"""Corrections of a device that was not measured, from measured devices of the nearest architectures.
+
+    distance = sum of the weights of differing traits + weight x difference of generations
+    score    = likeness of the group of kernels - 4 x distance
+    value    = geometric mean over the donors, weight exp(-0.3 x score below the best), none 4 below it
+
+Architectures, traits and weights are data (``hardware_specs/calibrations/lineage.yaml``); the errors and the
+interval of what is passed on are those on measured devices whose own file was left out (``transfer.yaml``).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from functools import cache
+from typing import Any
+
+from perfmodel import shipped
+from perfmodel.spec import FrozenMap, Provenance, anything, load, text
+
+#: likeness that one unit of distance costs; scores this far below the best do not count; weight by score
+PER_DISTANCE, REACH, FADING = 4.0, 4.0, 0.3
+#: fixed times above this multiple of the least are those of a slow caller, not of the kernel
+SLOW_CALLER = 8.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lineage:
+    """Architectures of GPUs and how much their traits separate them."""
+
+    sources_required = False
+
+    data: str = text(doc="where the traits come from")
+    date: str = text(doc="day of the last change")
+    weights: Any = anything(doc="trait -> distance of two architectures that differ in it")
+    architectures: Any = anything(doc="name -> devices (patterns) and traits")
+    provenance: FrozenMap[Provenance] = field(default_factory=FrozenMap, compare=False, repr=False)
+
+
+@cache
+def lineage() -> Lineage:
+    """The shipped lineage."""
+    return load(Lineage, shipped.folder("hardware_specs") / "calibrations" / "lineage.yaml")
+
+
+def architecture(device: str) -> str:
+    """Name of the architecture of a device; empty where it is not known."""
+    for name, traits in lineage().architectures.items():
+        if any(fnmatch(device, pattern) for pattern in traits["devices"]):
+            return str(name)
+    return ""
+
+
+def distance(one: str, other: str) -> float:
+    """Distance of the architectures of two devices; that of an unknown architecture is the same to all."""
+    known = lineage()
+    names = architecture(one), architecture(other)
+    if "" in names:
+        return float(sum(known.weights.values()))
+    mine, theirs = (known.architectures[name] for name in names)
+    return float(sum(
+        weight * (abs(mine[trait] - theirs[trait]) if trait == "generation" else mine[trait] != theirs[trait])
+        for trait, weight in known.weights.items()
+    ))
+
+
+def likeness(asked: str, candidate: str) -> tuple[float, float]:
+    """How alike two groups are: in number formats and mode, and in source and backend."""
+    mine, other = asked.split("/"), candidate.split("/")
+    origin = sum(weight * _alike(a, b) for weight, a, b in zip((1.0, 2.0), mine[:2], other[:2], strict=False))
+    rest, wanted = other[2:], [part for part in mine[2:] if part not in ("", "any")]
+    kind = sum(4.0 if part in rest else -1.0 for part in wanted)
+    kind += sum(1.0 for a, b in zip(mine[2:], rest, strict=False) if a == b)
+    return kind - 0.1 * len([part for part in rest if part not in wanted]), origin
+
+
+def _alike(mine: str, other: str) -> float:
+    if "any" in (mine, other):  # a wish for any source is met by each, and best by none that is pooled
+        return 0.4
+    if mine == other:
+        return 1.0
+    return 0.5 if mine in other or other in mine else 0.0
+
+
+def nearest(group: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
+    """The known group closest to the asked one: formats and mode count most, then source, then backend.
+
+    Where nothing tells two groups apart, the better known and faster one is taken.
+    """
+    if group in known:
+        return group
+
+    def score(candidate: str) -> float:
+        entry = known[candidate] if isinstance(known, Mapping) else {}
+        # the error of rows that were fitted says little of a group too small to hold any out
+        error = float(entry.get("held_out", {}).get("mape", 30.0 if entry else 0.0))
+        values = entry.get("values", {})
+        fixed, rate = float(values.get("launch", 0.0)), float(values.get("compute", 0.0))
+        # a kernel that the runtime seldom calls has few rows, and they fit well
+        rows = 0.2 * math.log10(max(float(entry.get("rows", 1.0)), 1.0))
+        better = rows - 0.02 * min(error, 30.0) - 0.02 * min(fixed, 20.0) + 0.2 * min(rate, 1.5)
+        return sum(likeness(group, candidate)) + better
+
+    return max(known, key=score)
+
+
+def stand_ins(group: str, known: Mapping[str, Any]) -> dict[str, float]:
+    """Groups of a donor that stand in for a group, with weights.
+
+    Its own kernel; for a wish for any source the nearest; else all of the same formats and mode, since the
+    mean of unlike kernels is less wrong than one of them picked by its name.
+    """
+    if group in known or "any" in group.split("/")[1:2]:
+        return {nearest(group, known): 1.0}
+    scores = {name: likeness(group, name) for name in known}
+    kind = max(score[0] for score in scores.values())
+    same = {name: score[1] for name, score in scores.items() if score[0] >= kind - 0.05}
+    best = max(same.values())
+    if best >= 2.0:  # the same kernel source
+        return {name: 1.0 for name, score in same.items() if score == best}
+    fixed = {name: _fixed(known[name]["values"]) for name in same}
+    limit = SLOW_CALLER * max(min(fixed.values()), 0.3)
+    return {name: math.exp(score) for name, score in same.items() if fixed[name] <= limit}
+
+
+def _fixed(values: Mapping[str, Any]) -> float:
+    return max(float(values.get("launch", 0.0)), float(values.get("host", 0.0)))
+
+
+@dataclass(frozen=True)
+class PassedOn:
+    """Corrections that stand in for those of a device that was not measured."""
+
+    values: Mapping[str, float]
+    donors: tuple[str, ...]  #: nearest first
+    group: str  #: of the nearest donor
+    same_kernel: bool  #: a donor knows the source that was asked for
+
+
+def pass_on(device: str, group: str, donors: Mapping[str, Mapping[str, Any]],
+            defaults: Mapping[str, float]) -> PassedOn:
+    """Corrections for a group of kernels of a device.
+
+    donors    measured device -> group -> entry with ``values``, all of one family, none empty
+    defaults  name of every correction and its value where a donor does not state it
+    """
+    offers = []
+    for name, known in donors.items():
+        chosen = stand_ins(group, known)
+        nearest = max(chosen, key=lambda one: chosen[one])
+        score = sum(likeness(group, nearest)) - PER_DISTANCE * distance(device, name)
+        offers.append((score, name, nearest, _mean([known[one]["values"] for one in chosen],
+                                                   list(chosen.values()), defaults)))
+    offers.sort(key=lambda offer: -offer[0])
+    best = offers[0][0]
+    used = [offer for offer in offers if offer[0] >= best - REACH]
+    weights = [math.exp(FADING * (offer[0] - best)) for offer in used]
+    same = likeness(group, offers[0][2])[1] >= 2.0
+    return PassedOn(_mean([offer[3] for offer in used], weights, defaults),
+                    tuple(offer[1] for offer in used), offers[0][2], same)
+
+
+def _mean(values: Sequence[Mapping[str, Any]], weights: Sequence[float],
+          defaults: Mapping[str, float]) -> dict[str, float]:
+    """Weighted geometric mean of every correction."""
+    total = sum(weights)
+    return {
+        name: math.exp(sum(weight * math.log(max(float(one.get(name, default)), 1e-12))
+                           for weight, one in zip(weights, values, strict=True)) / total)
+        for name, default in defaults.items()
+    }
