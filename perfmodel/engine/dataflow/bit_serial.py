@@ -2,8 +2,8 @@
 
 The engine works on 3 x 3 output pixels and one group of filters at a time.  For each group of input channels
 it loads the window of inputs, a pixel a cycle and port word, then multiplies it with one weight bit of one
-filter a cycle (3 x 3 kernels; the nine taps at once) or with all bits of one filter (1 x 1 kernels); after the
-last group it scales the sums, a filter a cycle in all pixels at once, and writes them out pixel by pixel.  The
+filter a cycle (3 x 3 kernels; nine taps at once) or with all bits of one filter (1 x 1 kernels); after the
+last group it scales the sums, a filter a cycle in all pixels, and writes them out pixel by pixel.  The
 phases do not overlap.
 
 [1] F. Conti et al., "Marsellus", JSSC 2024, arXiv:2305.08415.
