@@ -10,6 +10,7 @@ import pytest
 import perfmodel as pm
 from perfmodel.errors import ArgumentError, SpecError, UnknownNameError
 from perfmodel.workload.importers.hf import builders, from_config, model_types
+from perfmodel.workload.step import Step
 
 FACTS = Path(__file__).parent / "facts"
 CLASS_DEFAULTS = list(csv.DictReader((FACTS / "class_defaults.csv").read_text(encoding="utf-8").splitlines()))
@@ -20,6 +21,40 @@ def test_class_defaults(row):
     """A bare file is the model of the class defaults (transformers 5.23 on the meta device)."""
     model = from_config({"model_type": row["model_type"]}, defaults=True)
     assert model.parameters == int(row["parameters"])
+
+
+#: FLOP of 128 tokens on the full square: class defaults of transformers 5.23, torch.utils.flop_counter; short
+#: convolutions (vector work here) are left out
+COUNTED = {"diffllama": 295_950_090_240, "doge": 96_703_873_024, "inkling_text": 10_239_241_879_552}
+
+
+@pytest.mark.parametrize("kind", COUNTED)
+def test_counted_operations_of_mixed_attention(kind):
+    model = from_config({"model_type": kind}, defaults=True)
+    assert model.flops(query=128, causal=False) == pytest.approx(COUNTED[kind], rel=1e-9)
+
+
+def test_experts_found_by_two_keys():
+    model = from_config({"model_type": "doge", "is_moe": True}, defaults=True)
+    assert model.parameters == 1_485_186_304
+    router = next(op for op in model.graph(batch=1, query=1, context=1).ops if op.name.endswith("router"))
+    assert router.loops["n"] == 2 * 128
+
+
+def test_image_tiles_are_projected_with_the_prompt_alone():
+    text = {
+        "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "intermediate_size": 128, "vocab_size": 100, "cross_attention_layers": [1],
+    }
+    image = {"image_size": 28, "patch_size": 14, "max_num_tiles": 3}
+    model = from_config({"model_type": "mllama", "text_config": text, "vision_config": image})
+    prompt, step = (
+        model.graph(model.pass_step(Step(batch=1, query=q, context=8), 8, decode))
+        for q, decode in ((8, False), (1, True))
+    )
+    kv = next(op for op in prompt.ops if op.name.endswith("cross_kv"))
+    assert kv.flops == 2 * 3 * (2 * 2 + 1) * 64 * (2 * 2 * 16)  # 15 positions to keys and values
+    assert not any(op.name.endswith("cross_kv") for op in step.ops)
 
 
 #: published parameter counts of files whose classes are not part of transformers

@@ -9,12 +9,14 @@ from perfmodel.algebra import Value
 from perfmodel.ops.core import Op, Tensor
 from perfmodel.ops.elementwise import elementwise, norm
 from perfmodel.ops.matmul import matmul
+from perfmodel.ops.scan import causal_conv1d
 from perfmodel.spec import block, flag, quantity
 from perfmodel.workload.layers import (
     AltUp,
     Attention,
     ChannelMix,
     CompressedAttention,
+    ConvolvedAttention,
     Cross,
     ExpertAttention,
     GatedDelta,
@@ -76,6 +78,9 @@ class Block:
     compressed_attention: CompressedAttention | None = block(
         CompressedAttention, default=None, doc="window and compressed entries"
     )
+    convolved_attention: ConvolvedAttention | None = block(
+        ConvolvedAttention, default=None, doc="attention behind short convolutions and the like"
+    )
     mamba: Mamba | None = block(Mamba, default=None, doc="Mamba-1 mixer")
     mamba2: Mamba2 | None = block(Mamba2, default=None, doc="Mamba-2 mixer")
     gated_delta: GatedDelta | None = block(GatedDelta, default=None, doc="gated delta network")
@@ -96,6 +101,12 @@ class Block:
     extra_norms: Value | None = quantity("count", default=None, doc="further norms of the model width")
     post_norms: bool = flag(default=False, doc="a norm after each part, before the residual addition")
 
+    residual_scales: Value | None = quantity(
+        "count", default=None, doc="learned vectors of the model width around the residual additions"
+    )
+    part_conv: Value | None = quantity(
+        "count", default=None, doc="taps of a short convolution behind each of both parts"
+    )
     streams: Value | None = quantity("count", default=None, doc="residual streams mixed around each part")
     out_projection: bool = flag(default=False, doc="a further projection of the output, one per layer")
     mlp_adapter: Value | None = quantity(
@@ -112,6 +123,7 @@ class Block:
             self.expert_attention,
             self.mla,
             self.compressed_attention,
+            self.convolved_attention,
             self.mamba,
             self.mamba2,
             self.gated_delta,
@@ -148,6 +160,17 @@ class Block:
             ops.append(matmul(tokens, up, self.mlp_adapter, name="mlp_adapter_up").divided(tp="n"))
         if self.out_projection:
             ops.append(matmul(tokens, hidden, hidden, name="out_projection"))
+        if self.residual_scales is not None:
+            scales = self.residual_scales
+            ops.append(elementwise(
+                tokens * hidden, inputs=2, operations=scales, parameters=scales * hidden,
+                name="residual_scales",
+            ))
+        if self.part_conv is not None:
+            ops += [
+                causal_conv1d(step.batch, step.query, hidden, self.part_conv, bias=False, name=f"{part}_conv")
+                for part in ("mixer", "mlp")
+            ]
         return ops
 
     def input_width(self, hidden: Value, stage: str) -> Value:

@@ -56,6 +56,9 @@ class Decoder:
         "count", default=None, doc="width of the embedding table, projected to the model width and back"
     )
     embedding_norm: bool = flag(default=False, doc="norm after the embedding")
+    extra_rows: Value | None = quantity(
+        "count", default=None, doc="rows of the embedding table that the head does not have"
+    )
     positions: Value | None = quantity("count", default=None, doc="rows of a learned position table")
     norm: str = text(default="rms", choices=NORMS, doc="normalisation")
     norm_bias: bool | None = flag(default=None, doc="norms carry a bias; absent: layer norms do")
@@ -72,6 +75,10 @@ class Decoder:
         bias = self.norm == "layer" if self.norm_bias is None else self.norm_bias
         return NormRule(self.norm, bias, self.norm_affine)
 
+    def pass_step(self, step: Step, prompt: Value, decode: bool) -> Step:
+        """Pass of a generation: keys and values of another source are computed once, with the prompt."""
+        return replace(step, encode=not decode) if any(layer.cross for layer in self.blocks) else step
+
     def graph(self, step: Step, name: str = "decoder") -> Graph:
         """Ops of one pass over `step`."""
         ops = self.embed(step)
@@ -87,7 +94,8 @@ class Decoder:
         """Token and position embedding."""
         tokens = step.tokens
         width = self.hidden if self.embedding_width is None else self.embedding_width
-        ops = [embedding(tokens, self.vocabulary, width, name="embedding").divided(tp=Split(""))]
+        rows = self.vocabulary if self.extra_rows is None else self.vocabulary + self.extra_rows
+        ops = [embedding(tokens, rows, width, name="embedding").divided(tp=Split(""))]
         if self.embedding_width is not None:
             ops.append(matmul(tokens, self.hidden, width, name="embedding_in"))
         if self.positions is not None:

@@ -23,6 +23,7 @@ from perfmodel.workload.importers import (
     hf_hybrid,
     hf_latent,
     hf_mamba,
+    hf_mixed,
     hf_moe,
     hf_special,
     hf_zamba,
@@ -32,7 +33,7 @@ from perfmodel.workload.workload import Workload
 
 #: modules with builders of decoders; a later one replaces what an earlier one says
 DECODERS = (
-    hf_dense, hf_special, hf_moe, hf_general, hf_gemma, hf_latent, hf_mamba, hf_zamba, hf_hybrid,
+    hf_dense, hf_special, hf_moe, hf_general, hf_gemma, hf_latent, hf_mamba, hf_zamba, hf_hybrid, hf_mixed,
 )
 
 #: types that are read as another one
@@ -70,6 +71,8 @@ SAME_AS = {
     "stablelm_epoch": "stablelm",
     "hunyuan": "hunyuan_v1_moe",
     "gemma3n_text": "gemma3n",
+    "mllama": "mllama_text_model",
+    "inkling": "inkling_text",
 }
 
 #: types that multiply the logits by a constant
@@ -86,6 +89,7 @@ SCALED_LOGITS = (
     "granitemoeshared",
     "cohere2_moe",
     "nanochat",
+    "inkling_text",
 )
 
 #: parts of a multimodal configuration that hold the language model
@@ -97,17 +101,7 @@ SEEING = ("vision_config", "audio_config", "visual")
 def builders() -> Mapping[str, tuple[str, Callable[[Config], Any]]]:
     """Model type -> (family, builder)."""
     found: dict[str, tuple[str, Callable[[Config], Any]]] = {}
-    for module in (
-        hf_dense,
-        hf_special,
-        hf_moe,
-        hf_general,
-        hf_gemma,
-        hf_latent,
-        hf_mamba,
-        hf_zamba,
-        hf_hybrid,
-    ):
+    for module in DECODERS:
         found |= {kind: ("decoder", build) for kind, build in module.builders().items()}
     return {**found, **hf_encoder.builders()}
 
@@ -211,6 +205,8 @@ def _language_part(raw: Mapping[str, Any], file: str) -> tuple[Mapping[str, Any]
         nested = raw.get(part)
         if isinstance(nested, Mapping) and not isinstance(raw.get("hidden_size"), (int, float)):
             inner = {"model_type": outer, **nested}
+            if isinstance(raw.get("vision_config"), Mapping):
+                inner["vision_config"] = raw["vision_config"]
             if "tie_word_embeddings" in raw:
                 inner["tie_word_embeddings"] = raw["tie_word_embeddings"]
             return _language_part(inner, file)

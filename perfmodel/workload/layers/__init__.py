@@ -6,6 +6,7 @@ one more dataclass in a module of its own, and one more optional field of ``Bloc
 
 from perfmodel.workload.layers.attention import Attention
 from perfmodel.workload.layers.compressed import CompressedAttention
+from perfmodel.workload.layers.convolved import ConvolvedAttention
 from perfmodel.workload.layers.cross import Cross
 from perfmodel.workload.layers.expert_attention import ExpertAttention
 from perfmodel.workload.layers.linear import (
@@ -28,6 +29,7 @@ __all__ = [
     "Attention",
     "ChannelMix",
     "CompressedAttention",
+    "ConvolvedAttention",
     "Cross",
     "ExpertAttention",
     "GatedDelta",

@@ -70,12 +70,13 @@ class GatedDelta:
 
 @dataclass(frozen=True, kw_only=True)
 class KimiDelta:
-    """Kimi delta attention [2]: a delta rule with one decay per channel, low-rank decay and output gates."""
+    """Kimi delta attention [2]: a delta rule with one decay per channel, decay and output gates."""
 
     heads: Value = quantity("count", doc="heads")
     head_dim: Value = quantity("count", doc="width of a head")
     kernel: Value = quantity("count", default=4.0, doc="taps of the convolutions")
     chunk: Value = quantity("count", default=64.0, doc="tokens per chunk")
+    full_gates: bool = flag(default=False, doc="gates of full rank; False: through the width of one head")
 
     def ops(self, hidden: Value, step: Step) -> list[Op]:
         """Ops of the layer."""
@@ -87,13 +88,16 @@ class KimiDelta:
         decay = elementwise(
             tokens * width, operations=3, special=3, parameters=width + self.heads, name="decay"
         )
+        inner = width if self.full_gates else d
+        gates = [matmul(tokens, 2.0 * inner + self.heads, hidden, name="gates_down")]
+        if not self.full_gates:
+            gates.append(matmul(tokens, width, d, 2.0, name="gates_up").divided(tp="n"))
         return [
             matmul(tokens, 3.0 * width, hidden, name="linear_qkv").divided(tp="n"),
             causal_conv1d(
                 step.batch, step.query, 3.0 * width, self.kernel, bias=False, name="conv1d"
             ).divided(tp="c"),
-            matmul(tokens, 2.0 * d + self.heads, hidden, name="gates_down"),
-            matmul(tokens, width, d, 2.0, name="gates_up").divided(tp="n"),
+            *gates,
             decay.divided(tp="i"),
             rule.divided(tp="h"),
             norm(tokens * self.heads, d, name="linear_norm").divided(tp="r"),

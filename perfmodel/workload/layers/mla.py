@@ -72,6 +72,7 @@ class Mla:
     v_dim: Value = quantity("count", doc="value width per head")
     bias: bool = flag(default=False, doc="bias on the down and output projections")
     q_norm: bool = flag(default=True, doc="norm on the low-rank query")
+    gate: bool = flag(default=False, doc="sigmoid gate per head on the output")
     indexer: Indexer | None = block(Indexer, default=None, doc="sparse attention to the best tokens")
     mode: str = text(default="auto", choices=MODES, doc="form of the computation and of the cache")
 
@@ -81,6 +82,10 @@ class Mla:
         if self.indexer is not None:
             ops += self.indexer.ops(hidden, hidden if self.q_rank is None else self.q_rank, step)
         ops += {"absorbed": self.absorbed, "expanded": self.expanded, "mha": self.mha}[self.form(step)](step)
+        if self.gate:
+            width = step.tokens * self.heads * self.v_dim
+            ops.append(matmul(step.tokens, self.heads, hidden, name="gate").divided(tp="n"))
+            ops.append(elementwise(width, inputs=2, operations=2, special=1, name="gated").divided(tp="i"))
         out = matmul(step.tokens, hidden, self.heads * self.v_dim, bias=self.bias, name="attention_out")
         return [*ops, out.divided(tp="k")]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from perfmodel.algebra import Value
 from perfmodel.ops.core import Op, Split, Tensor
-from perfmodel.ops.elementwise import elementwise
+from perfmodel.ops.elementwise import elementwise, norm
 from perfmodel.ops.matmul import grouped_matmul, matmul
 from perfmodel.ops.moe import combine, permute, routed_rows, router_topk
 from perfmodel.spec import block, flag, numbers, quantity, text
@@ -34,6 +34,13 @@ class Moe:
     router: bool = flag(default=True, doc="learned router; False: tokens are hashed to experts")
     router_width: Value | None = quantity("count", default=None, doc="hidden width of a two-layer router")
     router_bias: bool = flag(default=False, doc="one bias or correction per expert")
+    router_rows: Value | None = quantity(
+        "count", default=None, doc="scores per token where they are not one per expert"
+    )
+    router_depth: Value | None = quantity(
+        "count", default=None, doc="square layers between, with norm and biases"
+    )
+    router_memory: bool = flag(default=False, doc="the router adds its state of the layer before, scaled")
     router_scale: bool = flag(default=False, doc="learned scale per channel before the router")
     expert_scale: bool = flag(default=False, doc="learned scale per expert")
     latent: Value | None = quantity(
@@ -82,13 +89,23 @@ class Moe:
     def routing(self, hidden: Value, tokens: Value) -> list[Op]:
         """Scores and choice of experts."""
         choices = self.experts if self.empty_experts is None else self.experts + self.empty_experts
+        choices = choices if self.router_rows is None else self.router_rows
         ops: list[Op] = []
         if self.router_scale:
             ops.append(elementwise(tokens * hidden, parameters=hidden, name="router_scale"))
         inner = hidden
         if self.router_width is not None:
-            ops.append(matmul(tokens, self.router_width, hidden, name="router_in"))
+            deep = self.router_depth is not None
+            ops.append(matmul(tokens, self.router_width, hidden, bias=deep, name="router_in"))
             inner = self.router_width
+        if self.router_memory:
+            ops.append(elementwise(
+                tokens * inner, inputs=2, operations=2, parameters=inner, name="router_memory"
+            ))
+        if self.router_depth is not None:
+            ops.append(norm(tokens, inner, name="router_norm"))
+            square = matmul(tokens, inner, inner, bias=True, name="router_layer")
+            ops.append(square.repeated(self.router_depth))
         scores = matmul(tokens, choices, inner, bias=self.router_bias, name="router")
         if self.expert_scale:
             scale = Tensor("expert_scale", ("n",), kind="weight")
