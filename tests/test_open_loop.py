@@ -341,3 +341,36 @@ def test_shared_traces_are_two_points(shared):
     assert one.capacity > one.request_rate
     with pytest.raises(ArgumentError, match="splitwise_conv"):
         traces(f"{path}:splitwise_chat")
+
+
+def test_command_line(capsys, tmp_path):
+    from perfmodel.cli import main
+
+    ask = ["serve", "llama-3.1-8b", "--on", "h100-sxm5", "--output", "64", "--requests", "300"]
+    assert main([*ask, "--rate", "2:8:3", "--slo", "ttft=500ms,tpot=0.02,percentile=0.95", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    expected = pm.serving("llama-3.1-8b", "h100-sxm5", rate=[2, 5, 8], output=64, requests=300,
+                          slo={"ttft": 0.5, "tpot": 0.02, "percentile": 0.95})
+    assert found["ttft_p90"] == pytest.approx(list(expected.ttft_p90))
+    assert found["capacity"][0] == pytest.approx(float(expected.capacity[0]))
+    file = tmp_path / "t.csv"
+    file.write_text("arrival_s,prefill_tokens,decode_tokens\n0,100,20\n1,200,x\n")
+    assert main(["serve", "llama-3.1-8b", "--on", "h100-sxm5", "--trace", str(file)]) == 2
+    assert f"{file}:3:3: decode_tokens: 'x' given" in capsys.readouterr().err
+    file.write_text("arrival_s,prefill_tokens,decode_tokens\n0,100,20\n1,200,3\n")
+    assert main(["serve", "llama-3.1-8b", "--on", "h100-sxm5", "--trace", str(file)]) == 0
+    assert "90 % of the requests" in capsys.readouterr().out
+    for bad in ("ttft=1 m", "tftt=1s", "ttft"):
+        with pytest.raises(SystemExit, match="2"):
+            main([*ask, "--rate", "1", "--slo", bad])
+    assert "did you mean 'ttft'" in capsys.readouterr().err
+    assert main([*ask, "--rate", "1", "--slo", "percentile=2"]) == 2
+
+
+def test_no_limit_of_memory_and_random_lengths():
+    """Capacity without an objective is what the closed loop of a full memory serves."""
+    alike = pm.serving("llama-3.1-8b", "h100-sxm5", rate=1, input=1024, output=128)
+    loop = pm.serving("llama-3.1-8b", "h100-sxm5", concurrency=round(alike.resident), input=1024, output=128)
+    assert alike.capacity == pytest.approx(loop.request_rate, rel=0.01)
+    nearly = pm.serving("llama-3.1-8b", "h100-sxm5", rate=1, input=1024, output=128, input_cv=1e-3)
+    assert nearly.capacity == pytest.approx(alike.capacity, rel=0.12)  # replayed, in waves that start together

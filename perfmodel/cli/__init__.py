@@ -15,7 +15,7 @@ COMMANDS = {
     "list": "names of what is shipped; --check audits the device descriptions",
     "show": "a device with its sources, a system, or a workload with its counts",
     "run": "inference of a language model: TTFT, TPOT, throughput, energy, memory",
-    "serve": "serving in its steady state: TTFT, TPOT, throughput",
+    "serve": "serving of many requests: percentiles of TTFT and TPOT, goodput, capacity",
     "train": "training step: time, MFU, memory, energy",
     "forward": "one pass of any workload: latency, throughput, energy, memory",
     "kernel": "one operator: latency, energy, bound",

@@ -196,6 +196,23 @@ KERNELS: Mapping[str, Callable[[Question], KernelTime]] = {
 }
 
 
+def model_of(op: Op, system: System) -> Callable[[Question], KernelTime] | None:
+    """The kernel model that answers for an op on a device; None where only the roofline does."""
+    if system.device.kind != "gpu" or (op.family == "mla" and not op.attributes["absorbed"]):
+        return None
+    return KERNELS.get(op.family)
+
+
+def kernel_plan(
+    op: Op, system: System, precision: Precision, *, calibrated: bool = False, runtime: str = "vllm"
+) -> KernelTime | None:
+    """Tile, split and waves that the kernel model of an op chooses, with its times; None without a model."""
+    model = model_of(op, system)
+    if model is None:
+        return None
+    return model(Question(op, system, precision, gpu_facts(system), calibrated, runtime))
+
+
 def kernel_cost(
     op: Op,
     system: System,
@@ -212,8 +229,8 @@ def kernel_cost(
     Raises PrecisionError as the roofline does.
     """
     bound = cost(op, system, precision)
-    model = KERNELS.get(op.family)
-    if model is None or system.device.kind != "gpu" or (op.family == "mla" and not op.attributes["absorbed"]):
+    model = model_of(op, system)
+    if model is None:
         return bound
     question = Question(op, system, precision, gpu_facts(system), calibrated, runtime)
     answer = model(question)

@@ -53,18 +53,28 @@ def mapped_cost(op: Op, system: System, precision: Precision, *, objective: str 
 
 def _figures(op: Op, system: System, precision: Precision, objective: str) -> tuple[Value, Value]:
     """Latency [s] and energy without static power [J], which is charged once for the whole pass."""
+    found = mappings(op, system, precision, objective)
+    figures = np.empty((2, *found.shape))
+    for index in np.ndindex(found.shape):
+        figures[(0, *index)] = found[index].latency
+        figures[(1, *index)] = found[index].energy - found[index].price.energy.get("static", 0.0)
+    return (figures[0], figures[1]) if found.shape else (float(figures[0]), float(figures[1]))
+
+
+def mappings(op: Op, system: System, precision: Precision, objective: str = "latency") -> Any:
+    """Best mapping at every point [mesh], an object array of MappingResult."""
     array, wide, format_key = described(system, op, precision)
     designs_shape, designs = spread_designs(array)
     shape = np.broadcast_shapes(designs_shape, *(np.shape(bound) for bound in op.loops.values()))
     if int(np.prod(shape)) > _MOST_POINTS:
         raise ArgumentError("points", int(np.prod(shape)), f"at most {_MOST_POINTS} mappings of one op")
     number = np.broadcast_to(np.arange(len(designs)).reshape(designs_shape), shape)
-    figures = np.empty((2, *shape))
+    found = np.empty(shape, dtype=object)
     for index in np.ndindex(shape):
-        found = best_mapping(_at(op, shape, index), designs[number[index]], wide, format_key, objective)
-        figures[(0, *index)] = found.latency
-        figures[(1, *index)] = found.energy - found.price.energy.get("static", 0.0)
-    return (figures[0], figures[1]) if shape else (float(figures[0]), float(figures[1]))
+        found[index] = best_mapping(
+            _at(op, shape, index), designs[number[index]], wide, format_key, objective
+        )
+    return found
 
 
 def best_mapping(

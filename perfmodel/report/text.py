@@ -121,6 +121,8 @@ def summary(result: Result) -> str:
         lines.append(f"  {label:<{wide}}  {value:>14}" + (f"   {interval}" if interval else ""))
     if bound := bound_text(result):
         lines.append(f"  bound: {bound}")
+    if "mapping" in result.metrics:
+        lines.append("  mapping: " + str(result.mapping).strip().replace("\n", "\n    "))
     lines.append(f"  fidelity: {result.fidelity}{fidelity_note(result)}")
     return "\n".join(lines)
 

@@ -18,6 +18,10 @@ PERCENTILES = (50, 90, 99)
 TIMES = ("ttft", "tpot", "latency")
 #: part of generated requests that is not counted, at each end: the instance fills and drains
 ENDS = 0.1
+#: requests that show the most that an instance can serve: times what it holds, at most, and at least
+FILLS, MOST_REQUESTS, LEAST_REQUESTS = 10.0, 20_000, 20
+#: batch up to which steps are tabulated, also where fewer requests are replayed
+LARGE_BATCH = 2048
 #: halvings of the logarithm of the rate in a search for the capacity, from this share of the most
 HALVINGS, LEAST = 13, 1e-3
 
@@ -76,6 +80,8 @@ class Point:
     unit        requests whose lengths are relative to `prompt` and `answer` [tokens]
     cached      share of each prompt that the prefix cache holds
     need        (state, per token) memory of a request; block: tokens that are allocated together
+    latency     of handling a request [s]; generated: the ends are not counted
+    steady      requests per second of the closed loop with a full memory
     workers     (prefill, decode) instances; None: prompts and decode share the instance
     """
 
@@ -89,13 +95,16 @@ class Point:
     block: float
     latency: float
     generated: bool
+    steady: float
     workers: tuple[int, int] | None = None
     memory: dict[str, float] = field(default_factory=dict)
 
-    def lengths(self) -> tuple[Any, Any, Any]:
-        """Prompt and answer tokens, and memory of every request."""
+    def lengths(self, count: int | None = None) -> tuple[Any, Any, Any]:
+        """Prompt and answer tokens, and memory of every request; of `count`, which repeat them."""
         prompt = np.maximum(np.round(self.unit.prompt * self.prompt), 1.0)
         answer = np.maximum(np.round(self.unit.answer * self.answer), 1.0)
+        if count is not None:
+            prompt, answer = np.resize(prompt, count), np.resize(answer, count)
         state, per_token = self.need
         return prompt, answer, state + per_token * np.ceil((prompt + answer) / self.block) * self.block
 
@@ -104,18 +113,21 @@ class Point:
         """Whether the memory holds each request alone."""
         return bool(np.all(self.lengths()[2] <= self.engine.room))
 
-    def run(self, rate: float) -> tuple[Any, Replayed]:
-        """Arrivals at a mean rate [1/s] (inf: all at once), and the replay."""
+    def arrivals(self, rate: float) -> Any:
+        """Arrivals at a mean rate [1/s]."""
         own = self.unit.rate
-        arrival = self.unit.arrival * (own / rate if np.isfinite(own) else 1.0)
-        prompt, answer, need = self.lengths()
+        return self.unit.arrival * (own / rate if np.isfinite(own) else 1.0)
+
+    def run(self, arrival: Any) -> Replayed:
+        """Replay of requests that arrive then; more of them than there are repeat the lengths."""
+        prompt, answer, need = self.lengths(len(arrival))
         compute = np.maximum(np.ceil(prompt * (1.0 - self.cached)), 1.0)
         extra = self.table.beyond(prompt) * (compute / prompt)
         if self.workers is None:
-            return arrival, replay(
+            return replay(
                 self.table, self.engine, arrival, compute, answer, need, context=prompt, extra=extra
             )
-        return arrival, self.two_stages(arrival, compute, prompt, answer, need, extra)
+        return self.two_stages(arrival, compute, prompt, answer, need, extra)
 
     def two_stages(
         self, arrival: Any, compute: Any, prompt: Any, answer: Any, need: Any, extra: Any
@@ -158,8 +170,8 @@ class Point:
 
     def experience(self, rate: float) -> Experience:
         """What the requests see at a mean rate [1/s]."""
-        arrival, done = self.run(rate)
-        answer = self.lengths()[1]
+        arrival = self.arrivals(rate)
+        done, answer = self.run(arrival), self.lengths()[1]
         with np.errstate(invalid="ignore", divide="ignore"):
             tpot = np.where(answer > 1.0, (done.finish - done.first) / (answer - 1.0), np.nan)
         # the engine hands out tokens later than it computes them
@@ -178,13 +190,22 @@ class Point:
         )
 
     def most(self) -> float:
-        """Requests per second where the queue never empties: all arrive at once, ends are cut."""
+        """Requests per second where the queue never empties.
+
+        The steady state of the closed loop where all requests are alike; else so many requests at once that
+        they fill the memory many times over, without the ends.
+        """
+        if np.ptp(self.unit.prompt) == np.ptp(self.unit.answer) == 0.0:
+            return self.steady
         if "most" not in self.memory:
-            _, done = self.run(float("inf"))
-            ends = np.sort(done.finish)
-            low, high = int(ENDS * len(ends)), int((1.0 - ENDS) * len(ends)) - 1
-            span = ends[high] - ends[low]
-            self.memory["most"] = (high - low) / span if span > 0.0 else len(ends) / max(ends[-1], 1e-12)
+            held = min(
+                float(self.engine.most), self.engine.room / max(float(np.mean(self.lengths()[2])), 1e-12)
+            )
+            count = int(max(len(self.unit.arrival), min(FILLS * held, MOST_REQUESTS)))
+            ends = np.sort(self.run(np.zeros(count)).finish)
+            low, high = int(ENDS * count), int((1.0 - ENDS) * count) - 1
+            span = ends[high] - ends[low] if count >= LEAST_REQUESTS else 0.0
+            self.memory["most"] = (high - low) / span if span > 0.0 else count / max(ends[-1], 1e-12)
         return self.memory["most"]
 
     def capacity(self, limits: tuple[float, float], share: float) -> float:
@@ -240,7 +261,7 @@ class Opened(Served):
 
     def tables(self) -> StepTables:
         """Durations of steps at all points."""
-        most = max(len(unit.arrival) for unit in self.units)
+        most = max(LARGE_BATCH, *(len(unit.arrival) for unit in self.units))
         slots = np.max(self.slots(self.input + self.output))
         longest = max(
             float(np.max(self.input)) * np.max(u.prompt) + float(np.max(self.output)) * np.max(u.answer)
@@ -264,6 +285,9 @@ class Opened(Served):
         per_token = (cost.request_cache(1.0) - cost.request_cache(0.0)) / self.pp / self.dp
         # one block of tokens at a time, so that the room is not rounded up to a whole request
         room = self.slots(engine.block) * (state + per_token * engine.block)
+        most: Any = np.maximum(self.slots(self.input + self.output), 1.0)
+        if self.max_batch is not None:
+            most = np.minimum(most, float(self.max_batch))
         tables = self.tables()
         known: dict[tuple[Any, ...], Point] = {}
         parts = (
@@ -277,21 +301,22 @@ class Opened(Served):
             self.accepted,
             0.0 if self.prefill_workers is None else self.prefill_workers,
             self.decode_workers,
+            self.loop(most).throughput / self.output,
         )
 
         def point(index: tuple[int, ...]) -> Point:
-            which, prompt, answer, hit, fixed, each, memory, accepted, filling, running = (
-                float(at_point(value, index)) for value in parts
-            )
+            found = tuple(float(at_point(value, index)) for value in parts)
+            which, prompt, answer, hit, fixed, each, memory, accepted, filling, running, steady = found
             table = tables.at(index)
-            key = (id(table), which, prompt, answer, hit, fixed, each, memory, accepted, filling, running)
+            key = (id(table), *found)
             if key not in known:
-                limit = self.max_batch or len(self.units[int(which)].arrival)
+                limit = self.max_batch or len(table.plain) - 1
                 known[key] = Point(
                     table,
                     Engine(float(engine.chunk), limit, memory, accepted, float(engine.first_steps)),
                     self.units[int(which)], prompt, answer, hit, (fixed, each), float(engine.block),
                     float(engine.first_token), self.generated,
+                    steady,
                     (int(filling), int(running)) if filling else None,
                 )  # fmt: skip
             return known[key]

@@ -141,12 +141,14 @@ def serving(
         result = CLOSED.solve(inputs, fixed, chosen, progress=progress)
     else:
         fixed |= {
-            "max_batch": None if max_batch is None else int(whole("max_batch", max_batch)),
-            "requests": int(number("requests", requests, low=10.0, above=False, high=1e7, whole=True)),
-            "burstiness": number("burstiness", burstiness, above=False, high=10.0),
-            "input_cv": number("input_cv", input_cv, above=False, high=10.0),
-            "output_cv": number("output_cv", output_cv, above=False, high=10.0),
-            "seed": int(whole("seed", seed, low=0.0)),
+            "max_batch": None
+            if max_batch is None
+            else int(_one("max_batch", max_batch, low=1.0, whole=True)),
+            "requests": int(_one("requests", requests, low=10.0, high=1e7, whole=True)),
+            "burstiness": _one("burstiness", burstiness, high=10.0),
+            "input_cv": _one("input_cv", input_cv, high=10.0),
+            "output_cv": _one("output_cv", output_cv, high=10.0),
+            "seed": int(_one("seed", seed, high=2.0**53, whole=True)),
             "percentile": objective["percentile"],
         }
         result = _opened(inputs, fixed, trace, progress)
@@ -187,10 +189,16 @@ def _objective(slo: Mapping[str, Any] | None) -> dict[str, Any]:
         name: number(f"slo.{name}", given[name]) if name in given else float("inf")
         for name in ("ttft", "tpot")
     }
-    share = number("slo.percentile", given.get("percentile", 0.9), high=1.0)
-    if isinstance(share, Axis):
-        raise ArgumentError("slo.percentile", given["percentile"], "one number above 0 and at most 1")
+    share = _one("slo.percentile", given.get("percentile", 0.9), low=1e-6, high=1.0)
     return {**limits, "percentile": share}
+
+
+def _one(name: str, value: Any, **limits: Any) -> float:
+    """A single number within limits that count themselves."""
+    found = number(name, value, above=False, **limits)
+    if not isinstance(found, float):
+        raise ArgumentError(name, value, "one number, not a list")
+    return found
 
 
 def _share(name: str, value: Any) -> Any:

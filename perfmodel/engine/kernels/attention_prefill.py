@@ -26,9 +26,12 @@ from perfmodel.engine.kernels.facts import (
     under_power_limit,
     wave_count,
 )
+from perfmodel.engine.kernels.splits import WARP_LEVEL, matrix_per_clock
 
 #: query rows of a block, keys of a step [1, 2]
 ROWS, KEYS = 128.0, 128.0
+#: head sizes that leave room for half the rows, where single warps hold their products in registers, else
+LARGE, LARGEST = 256.0, 512.0
 
 
 @dataclass(frozen=True)
@@ -85,15 +88,17 @@ def attention_prefill_time(
     peak = gpu.matrix(key)
     power = 3.0 * c.overlap
     group = np.where(packed, heads / kv_heads, 1.0)
-    mean, last = visited_keys(query, past, window, ROWS / np.minimum(group, ROWS), causal)
+    large = np.where(matrix_per_clock(gpu) < WARP_LEVEL, LARGE, LARGEST)
+    tile = np.where(head_dim >= large, ROWS / 2.0, ROWS)
+    mean, last = visited_keys(query, past, window, tile / np.minimum(group, tile), causal)
     width = head_dim + value_dim
     shape = np.where(width >= 384.0, c.wide, np.where(width <= 128.0, c.narrow, 1.0))
-    rows = np.maximum(np.ceil(np.minimum(query * group, ROWS) / 64.0) * 64.0, 64.0)
+    rows = np.maximum(np.ceil(np.minimum(query * group, tile) / 64.0) * 64.0, 64.0)
     matrix = 2.0 * rows * KEYS * width / (0.8 * c.compute * shape * peak / gpu.processors)
     exponentials = rows * KEYS / (gpu.special / gpu.processors * c.softmax)
     step = soft_maximum(power, matrix, exponentials, 300.0 * c.step / gpu.clock)
     start, beyond = 1e-6 * c.start, 64.0 * c.mask
-    blocks = batch * heads * np.ceil(query * group / ROWS) / group
+    blocks = batch * heads * np.ceil(query * group / tile) / group
     waves = wave_count(blocks, gpu.processors, c.tail)
     usual, longest = ((keys + beyond) / KEYS * step + start for keys in (mean, last))
     compute = np.maximum(waves * usual, longest)
@@ -104,4 +109,4 @@ def attention_prefill_time(
     work = under_power_limit(soft_maximum(power, compute, memory), flop, peak, c.power)
     passes = c.row * batch * query * heads * head_dim + c.kv_row * batch * query * kv_heads * width
     launch = 3e-6 * c.launch
-    return KernelTime(launch + work + 4.0 * passes / gpu.dram, launch, compute, memory, waves)
+    return KernelTime(launch + work + 4.0 * passes / gpu.dram, launch, compute, memory, waves, ROWS, KEYS)

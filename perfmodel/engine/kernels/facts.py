@@ -84,13 +84,21 @@ def bounds(family: type[Any]) -> dict[str, tuple[float, float, float]]:
 
 @dataclass(frozen=True)
 class KernelTime:
-    """Time of a kernel and its parts, all [s]; `waves` is a count.  Parts overlap and need not add up."""
+    """Time of a kernel and its parts, all [s].  Parts overlap and need not add up.
+
+    waves          rounds of thread blocks over the processors
+    rows, columns  of the output that a block computes; 0: not a matter of tiles
+    split          blocks that share the reduction (k, or the cached tokens)
+    """
 
     seconds: Value
     launch: Value = 0.0
     compute: Value = 0.0
     memory: Value = 0.0
     waves: Value = 0.0
+    rows: Value = 0.0
+    columns: Value = 0.0
+    split: Value = 1.0
 
 
 def column(value: Value) -> Any:

@@ -101,10 +101,11 @@ def gemm_time(m: Value, n: Value, k: Value, storage: Storage, gpu: GpuFacts,
     work = under_power_limit(soft_maximum(power, compute, memory), 2.0 * batch * m * n * k, peak, c.power)
     launch = 1.5e-6 * c.launch
     kernel = launch + np.where(split > 1.0, 2e-6 * c.split, 0.0) + work
-    best = fastest(kernel, seconds=kernel, compute=compute, memory=memory, waves=waves)
+    best = fastest(kernel, seconds=kernel, compute=compute, memory=memory, waves=waves, rows=TILE_M,
+                   columns=TILE_N, split=split)
     before = c.quantise * 3.0 * (batch * m * k / hw.dram)[..., 0]
     seconds = ((best["seconds"] + before) ** 4 + (1.5e-6 * c.host) ** 4) ** 0.25
-    return KernelTime(seconds, launch, best["compute"], best["memory"] + before, best["waves"])
+    return KernelTime(**{**best, "seconds": seconds, "memory": best["memory"] + before, "launch": launch})
 
 
 def _dram_bytes(m: Value, n: Value, k: Value, storage: Storage, hw: GpuFacts, c: GemmCorrections,

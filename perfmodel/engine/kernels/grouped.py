@@ -10,7 +10,7 @@ import numpy as np
 from perfmodel.algebra import Value
 from perfmodel.engine.kernels.facts import GpuFacts, KernelTime, column, facts_column, fastest
 from perfmodel.engine.kernels.gemm import Storage
-from perfmodel.engine.kernels.moe import ROWS, MoeCorrections, _product
+from perfmodel.engine.kernels.moe import COLUMNS, ROWS, MoeCorrections, _product
 
 #: kernels of an expert layer that share its fixed time: two products and the movement around them
 KERNELS_PER_LAYER = 3.0
@@ -33,4 +33,4 @@ def grouped_time(
     launch = 10e-6 * c.launch / KERNELS_PER_LAYER
     kernel = launch + work
     return KernelTime(**fastest(kernel, seconds=kernel, compute=compute, memory=memory, waves=waves,
-                                launch=launch + 0.0 * kernel))
+                                launch=launch + 0.0 * kernel, rows=ROWS, columns=COLUMNS))
