@@ -101,5 +101,6 @@ def attention_decode_time(
     whole = fixed + soft_maximum(power, *parts(share, full))
     compute, memory = parts(np.minimum(share, np.ceil(seen / TOKENS)), seen)
     windowed = fixed + soft_maximum(power, compute, memory)
-    best = fastest(whole, seconds=windowed, compute=compute, memory=memory, waves=waves, launch=fixed)
+    best = fastest(whole, seconds=windowed, compute=compute, memory=memory, waves=waves, launch=fixed,
+                   split=split)
     return KernelTime(**best)

@@ -80,5 +80,6 @@ def mla_decode_time(batch: Value, query: Value, context: Value, heads: Value, kv
     launch = 3e-6 * c.launch + np.where(split > 1.0, joined, 0.0)
     launch = launch + c.row * batch * rows * (rank + rope) * 4.0 / hw.dram
     kernel = launch + soft_maximum(power, compute, memory)
-    parts = fastest(kernel, seconds=kernel, compute=compute, memory=memory, waves=waves, launch=launch)
+    parts = fastest(kernel, seconds=kernel, compute=compute, memory=memory, waves=waves, launch=launch,
+                    split=split)
     return KernelTime(**parts)
