@@ -11,7 +11,7 @@ import numpy as np
 from perfmodel.engine.dataflow.accelerator import Level
 from perfmodel.engine.dataflow.kernel import Kernel, Mask
 from perfmodel.engine.dataflow.mapping import Keep, Loop, LoopNest
-from perfmodel.engine.dataflow.options import Floats, Ints, Rows, build_rows, merge_rows
+from perfmodel.engine.dataflow.options import Floats, Ints, Rows, build_rows
 from perfmodel.engine.dataflow.plans import Plan
 from perfmodel.engine.dataflow.pricing import first_words
 from perfmodel.engine.dataflow.sheet import Sheet, Task
@@ -46,12 +46,8 @@ class Arena:
         self.room = {level.name: float(level.room) for level in task.accelerator.levels}
         self.keep = keep
         self.sheets: dict[int, Sheet] = {}
-        parts = [rows] if rows is not None else []
-        for number, plan in enumerate(plans if rows is None else ()):
-            self.room = dict(rooms[number]) if rooms else self.room
-            parts.append(self._rows(plan, budget))
-        self.complete = [part.complete for part in parts]
-        self.rows, self.origin = merge_rows(parts)
+        self.rows = self._rows(budget, rooms) if rows is None else rows
+        self.origin, self.complete = self.rows.plan, self.rows.complete
         positions = {
             axis.name: np.array([plan.positions[axis.name] for plan in plans], float)[self.origin]
             for axis in task.accelerator.axes
@@ -61,7 +57,7 @@ class Arena:
             task.timed, task.priced,
         )
         self.shape = tuple(len(block) for block in self.config.structures)
-        self.edges = np.array([self._edges(plan) for plan in plans])[self.origin]
+        self.edges = self._edges()[self.origin]
         self.top: tuple[float, int] = (float("inf"), -1)
         self.least = [float("inf")] * len(plans)
 
@@ -83,39 +79,52 @@ class Arena:
             forced[-1] = frozenset(problem.bounds) - kept
         return forced
 
-    def _rows(self, plan: Plan, budget: int) -> Rows:
+    def _rows(self, budget: int, rooms: Sequence[Mapping[str, float]]) -> Rows:
         bounds = {loop: int(bound) for loop, bound in self.task.problem.bounds.items()}
-        return build_rows(bounds, plan.lanes, self.forced, self.fits, budget)
+        room: Mapping[str, Any] = self.room
+        if rooms:
+            room = {name: np.array([given[name] for given in rooms]) for name in self.room}
 
-    def fits(self, stage: int, tiles: Mapping[str, Floats]) -> Mask:
+        def fits(stage: int, tiles: Mapping[str, Floats], plan: Ints) -> Mask:
+            return self.fits(stage, tiles, {n: v[plan] for n, v in room.items()} if rooms else room)
+
+        lanes = [plan.lanes for plan in self.plans]
+        return build_rows(bounds, lanes, self.forced, fits, budget)
+
+    def fits(self, stage: int, tiles: Mapping[str, Floats], room: Mapping[str, Any]) -> Mask:
         """Rows whose smallest tiles have room in a stage."""
         problem = self.task.problem
-        good: Any = True
+        good: Any = np.ones(np.broadcast_shapes(*(np.shape(tile) for tile in tiles.values())), dtype=bool)
         sizes = {loop: np.minimum(size, problem.bounds[loop]) for loop, size in tiles.items()}
         for level in self.config.stages[stage].levels:
-            if np.isinf(self.room[level.name]):
+            held = [t for t, holder in self.config.holders[stage].items() if holder is level]
+            if not held or np.isinf(level.room):
                 continue
-            used = sum(
-                (problem.operand(t).footprint(sizes) * min(self.task.bits[t]) / 8
-                 for t, holder in self.config.holders[stage].items() if holder is level), 0.0,
-            )
-            good = good & (np.asarray(used) <= self.room[level.name])
-        return np.broadcast_to(good, np.broadcast(*tiles.values()).shape)
+            used = sum(problem.operand(t).footprint(sizes) * (min(self.task.bits[t]) / 8) for t in held)
+            good &= used <= room[level.name]
+        return np.asarray(good)
 
-    def _edges(self, plan: Plan) -> float:
-        """Fill and drain cycles, the same for all rows of a plan."""
+    def _edges(self) -> Floats:
+        """Fill and drain cycles per plan, the same for all its rows."""
         task = self.task
-        if task.conventions.edges == "free":
-            return 0.0
-        total = float(task.accelerator.skew)
-        spread = [(axis, plan.unrolling[axis.name]) for axis in task.accelerator.axes]
+        total = np.zeros(len(self.plans))
+        if task.conventions.edges == "free" or not task.timed:
+            return total
+        total += float(task.accelerator.skew)
+        spread = [
+            (axis, {loop: self._lanes(axis.name, loop) for loop in task.problem.bounds})
+            for axis in task.accelerator.axes
+        ]
         for kept in self.config.holders[:-1]:
             for tensor, level in kept.items():
                 if level is not None:
                     words = first_words(task.problem, task.accelerator, tensor, level.name, spread)
-                    bits = task.width.of(task.problem.operand(tensor).role)
-                    total += float(words * bits / 8 / level.bandwidth)
+                    bits = float(task.width.of(task.problem.operand(tensor).role))
+                    total += words * (bits / 8 / float(level.bandwidth))
         return total
+
+    def _lanes(self, axis: str, loop: str) -> Floats:
+        return np.array([plan.unrolling[axis].get(loop, 1) for plan in self.plans], dtype=float)
 
     # --- search -------------------------------------------------------------------------------------
 

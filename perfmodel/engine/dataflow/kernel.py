@@ -23,15 +23,21 @@ from perfmodel.engine.dataflow.conventions import Conventions
 from perfmodel.engine.dataflow.options import Chains, Floats, Ints, Rows
 from perfmodel.engine.dataflow.problem import Operand, Problem, window_cover
 from perfmodel.engine.dataflow.space import LoopClass, Stage, Structure
-from perfmodel.engine.dataflow.tables import StageLayout, Trails, stage_layout
-from perfmodel.ops.core import Window
+from perfmodel.engine.dataflow.tables import (
+    Choice,
+    Counted,
+    Counts,
+    Moves,
+    StageLayout,
+    count_choices,
+    stage_layout,
+)
 
 Mask = NDArray[np.bool_]
 
-
 @dataclass
 class Cost:
-    """Cost of moving one tensor into one stage, one number per row.
+    """Cost of moving one tensor into one stage, (keys of its Moves or 1, rows).
 
     energy   [J]
     ports    port -> busy cycles of one instance
@@ -39,7 +45,7 @@ class Cost:
     partial  whether what goes up is still to be added to; None: nothing goes up
     """
 
-    energy: Floats
+    energy: Floats | float
     ports: dict[str, Floats] = field(default_factory=dict)
     wait: Floats | None = None
     partial: Mask | None = None
@@ -77,6 +83,27 @@ class Config:
         """How the structures of the blocks share costs, per stage from the first one inside."""
         return tuple(stage_layout(self, stage) for stage in range(1, self.blocks + 1))
 
+    def counts(self, moves: Moves, stage: int, spread: int, halo: int) -> Counts:
+        """Iterations behind the costs of moving a tensor into a stage."""
+        key = (moves.operand.name, stage, spread, halo)
+        if key not in self._counts:
+            self._counts[key] = count_choices(moves, self.classes, stage - 1, spread, halo)
+        return self._counts[key]
+
+    @cached_property
+    def _counts(self) -> dict[tuple[str, int, int, int], Counts]:
+        return {}
+
+    @cached_property
+    def classes(self) -> dict[str, LoopClass | None]:
+        """Class of each loop; None for one that concerns all tensors."""
+        found = {loop: group for s in self.structures for group in s[0].order for loop in group}
+        return {loop: found.get(loop) for operand in self.operands for loop in sorted(operand.loops)}
+
+    @cached_property
+    def counted(self) -> dict[str, list[Counted]]:
+        """Iterations that were asked for so far, by loop."""
+        return {}
 
 
 class Kernel:
@@ -90,7 +117,7 @@ class Kernel:
         self.conventions, self.config, self.rows, self.timed = conventions, config, rows, timed
         self.positions, self.priced = positions, priced
         self.tables: dict[tuple[object, ...], Floats] = {}
-        self.classes = {loop: group for s in config.structures for group in s[0].order for loop in group}
+        self.counts: dict[tuple[str, Counted], Floats] = {}
 
     def view(self, picked: Ints) -> View:
         """The same kernel looking at some rows."""
@@ -98,20 +125,30 @@ class Kernel:
         index = {loop: index[picked] for loop, index in self.rows.index.items()}
         return View(self, index, positions, len(picked))
 
-    def count_table(self, loop: str, idle: frozenset[int], inner: int, spread: int, first: int = 0) -> Floats:
-        """Non-empty iterations per chain: in time of blocks up to `inner` but not the idle ones, and over the
-        lanes of blocks `first` to `spread`, the latter left out."""
-        key = ("count", loop, idle, inner, spread, first)
-        if key not in self.tables:
-            chains: Chains = self.rows.chains[loop]
-            factors: list[object] = []
-            flags: list[bool] = []
-            for block in range(self.config.blocks):
-                factors += [chains.lanes[:, block], chains.factors[:, block]]
-                flags += [first <= block < spread, block <= inner and block not in idle]
-            counted = count_iterations(chains.bound, factors, flags)
-            self.tables[key] = np.broadcast_to(np.asarray(counted, float), (len(chains.factors),))
-        return self.tables[key]
+    def count_table(self, loop: str, key: Counted) -> Floats:
+        """Non-empty iterations per chain, see Counted."""
+        if (loop, key) not in self.counts:
+            known = self.config.counted.setdefault(loop, [])
+            if key not in known:
+                known.append(key)
+            self._count(loop, [k for k in known if (loop, k) not in self.counts])
+        return self.counts[loop, key]
+
+    def _count(self, loop: str, keys: Sequence[Counted]) -> None:
+        """Tables of many keys together: what one arena of a Config needed, the next one will need."""
+        chains: Chains = self.rows.chains[loop]
+        blocks = range(self.config.blocks)
+        factors: list[object] = []
+        flags: list[object] = []
+        for block in blocks:
+            factors += [chains.lanes[:, block], chains.factors[:, block]]
+            flags += [
+                np.array([[first <= block < spread] for _, _, spread, first in keys]),
+                np.array([[block <= inner and block not in idle] for idle, inner, _, _ in keys]),
+            ]
+        counted = count_iterations(chains.bound, factors, flags)
+        for key, row in zip(keys, np.broadcast_to(counted, (len(keys), len(chains.factors))), strict=True):
+            self.counts[loop, key] = row
 
     def tile_table(self, loop: str, block: int, inside: bool) -> Floats:
         """Tile of the stage below a block per chain, with the block's own loop if it runs inside the tile."""
@@ -139,12 +176,11 @@ class View:
         return found
 
     def count(self, loop: str, idle: frozenset[int], inner: int, spread: int, first: int = 0) -> Floats:
-        """Iterations of a loop per row, see Kernel.count_table."""
-        key = ("count", loop, idle, inner, spread, first)
-        found = self.cache.get(key)
+        """Iterations of a loop per row, see Counted."""
+        key = (loop, (idle, inner, spread, first))
+        found: Floats | None = self.cache.get(key)
         if found is None:
-            table = self.kernel.count_table(loop, idle, inner, spread, first)
-            found = self.cache[key] = table.take(self.index[loop])
+            found = self.cache[key] = self.kernel.count_table(*key).take(self.index[loop])
         return found
 
     def instances(self, stage: int) -> Floats:
@@ -165,10 +201,10 @@ class View:
         """Elements of the tile in the stage below a block; classes of the block that run inside it count."""
         sizes = {}
         for loop in operand.loops:
-            within = self.kernel.classes.get(loop) in inside
+            within = self.kernel.config.classes[loop] in inside
             table = self.kernel.tile_table(loop, block, within)
             sizes[loop] = self._gather(("tile", loop, block, within), loop, table)
-        return np.broadcast_to(np.asarray(operand.footprint(sizes), float), (self.size,))
+        return np.asarray(operand.footprint(sizes), float)
 
     def compute(self) -> Floats:
         """Time steps per row [cycle]."""
@@ -179,79 +215,56 @@ class View:
             steps = steps * self.count(loop, frozenset(), last, 0)
         return np.asarray(steps / kernel.accelerator.rate)
 
-    def _quiet(self, operand: Operand, block: int, still: frozenset[LoopClass]) -> Mask:
-        """True where no loop of the block forces a new tile of the tensor."""
-        key = ("quiet", operand.name, block, still)
-        if key not in self.cache:
-            quiet = np.ones(self.size, dtype=bool)
-            for loop in operand.loops:
-                if self.kernel.classes.get(loop) in still:
-                    continue
-                table = self.kernel.rows.chains[loop].factors[:, block]
-                quiet &= self._gather(("factor", loop, block), loop, table) == 1
-            self.cache[key] = quiet
-        found: Mask = self.cache[key]
-        return found
+    def _choice(self, loop: str, choice: Choice) -> Floats:
+        """Iterations of a loop, one line per key (one line if all keys count the same)."""
+        lines = np.empty((len(choice.counted), self.size))
+        for line, key in zip(lines, choice.counted, strict=True):
+            line[:] = self.count(loop, *key)
+        return lines if choice.which is None else lines[choice.which]
 
-    def _elements(
-        self, operand: Operand, block: int, still: frozenset[LoopClass], trails: Trails, spread: int,
-        halo: int,
-    ) -> Floats | float:
-        """Elements moved into the stage below a block, lanes of the first `spread` blocks counted."""
-        kernel, bounds = self.kernel, self.kernel.problem.bounds
-        amount: Floats | float = float(product(bounds[loop] for loop in operand.plain))
-        for window in operand.windows:
-            tiles = []
-            for loop in (window.out, window.kernel):
-                idle = frozenset([block]) if kernel.classes.get(loop) in still else frozenset()
-                tiles.append((loop, idle))
-            amount = amount * self._cover(window, tiles, block, halo)
-        for loop in bounds:
-            if loop not in operand.loops:
-                amount = amount * self._unrelated(operand, loop, block, still, trails, spread)
+    def _quiet(self, sets: Sequence[frozenset[str]], block: int) -> Mask:
+        """Per key, True where none of the loops runs in the block."""
+        quiet = np.ones((len(sets), self.size), dtype=bool)
+        for line, loops in zip(quiet, sets, strict=True):
+            for loop in loops:
+                key = ("idle", loop, block)
+                if key not in self.cache:
+                    once = self.kernel.rows.chains[loop].factors[:, block] == 1
+                    self.cache[key] = once[self.index[loop]]
+                line &= self.cache[key]
+        return quiet
+
+    def _elements(self, moves: Moves, stage: int, spread: int, halo: int) -> Floats | float:
+        """Elements moved into a stage, lanes of the first `spread` blocks counted."""
+        config, bounds = self.kernel.config, self.kernel.problem.bounds
+        counts = config.counts(moves, stage, spread, halo)
+        amount: Floats | float = float(product(bounds[loop] for loop in moves.operand.plain))
+        for window, out, taps in zip(moves.operand.windows, counts.out, counts.taps, strict=True):
+            tiles = self._choice(window.out, out), self._choice(window.kernel, taps)
+            amount = amount * window_cover(window, bounds, *tiles)
+        quiet = self._quiet(counts.loud, stage - 1) if counts.near else None
+        further = quiet & self._quiet(counts.loud, stage - 2) if quiet is not None and counts.far else None
+        for loop, (base, once, beyond) in counts.unrelated.items():
+            times = self._choice(loop, base)
+            if quiet is not None and once is not base:
+                times = np.where(quiet, self._choice(loop, once), times)
+            if further is not None and beyond is not once:
+                times = np.where(further, self._choice(loop, beyond), times)
+            amount = amount * times
         return amount
 
-    def _cover(
-        self, window: Window, tiles: Sequence[tuple[str, frozenset[int]]], block: int, halo: int
-    ) -> Floats:
-        key = ("cover", *tiles, block, halo)
-        if key not in self.cache:
-            counts = [self.count(loop, idle, block, halo) for loop, idle in tiles]
-            self.cache[key] = window_cover(window, self.kernel.problem.bounds, *counts)
-        found: Floats = self.cache[key]
-        return found
-
-    def _unrelated(
-        self, operand: Operand, loop: str, block: int, still: frozenset[LoopClass], trails: Trails,
-        spread: int,
-    ) -> Floats:
-        """Iterations of an unrelated loop that bring the tile again."""
-        group = self.kernel.classes.get(loop)
-        if group not in still:
-            return self.count(loop, frozenset(), block, spread)
-        times = self.count(loop, frozenset([block]), block, spread)
-        if block >= 1 and group in trails[0]:
-            once = self.count(loop, frozenset([block, block - 1]), block, spread)
-            quiet = self._quiet(operand, block, still)
-            times = np.where(quiet, once, times)
-            if block >= 2 and group in trails[1]:
-                far = self.count(loop, frozenset([block, block - 1, block - 2]), block, spread)
-                quiet = quiet & self._quiet(operand, block - 1, still)
-                times = np.where(quiet, far, times)
-        return times
-
-    def cost(self, operand: Operand, stage: int, still: frozenset[LoopClass], trails: Trails) -> Cost:
-        """Cost of moving a tensor into a stage, under the structure of the block above it."""
-        kernel, conventions = self.kernel, self.kernel.conventions
+    def cost(self, moves: Moves, stage: int) -> Cost:
+        """Cost of moving a tensor into a stage, one line per key."""
+        kernel, conventions, operand = self.kernel, self.kernel.conventions, moves.operand
         outer = kernel.config.parent(operand.name, stage)
-        block, halo = stage - 1, outer if conventions.spatial_halo == "shared" else stage
-        outside = self._elements(operand, block, still, trails, outer, halo)
-        same = outer == block and not kernel.config.stages[stage].axes
-        inside = outside if same else self._elements(operand, block, still, trails, stage, stage)
+        halo = outer if conventions.spatial_halo == "shared" else stage
+        outside = self._elements(moves, stage, outer, halo)
+        same = outer == stage - 1 and not kernel.config.stages[stage].axes
+        inside = outside if same else self._elements(moves, stage, stage, stage)
         if not operand.output:
             return self._flows(operand, outer, stage, outside, inside, 0.0, 0.0, None)
         whole = float(operand.footprint(kernel.problem.bounds))
-        partial = np.broadcast_to(np.asarray(outside > whole * (1 + 1e-9)), (self.size,))
+        partial = np.asarray(outside > whole * (1 + 1e-9))
         if conventions.first_accumulation == "read":
             back, received = outside * partial, inside * partial
         else:
@@ -304,10 +317,10 @@ class View:
                 ports[name] = ports[name] + busy if name in ports else busy
         if kernel.conventions.hops == "counted":
             energy = energy + self._hops(outer, stage, down * wide + up)
-        cost = Cost(np.broadcast_to(np.asarray(energy, float), (self.size,)), ports, None, partial)
+        cost = Cost(energy, ports, None, partial)
         exposed = kernel.conventions.weight_load == "exposed" and operand.role == "weight"
         if exposed and below is not None and not below.double_buffered:
-            cost.wait = received * wide / self.instances(stage) / below.bandwidth
+            cost.wait = np.asarray(received * wide / self.instances(stage) / below.bandwidth)
         return cost
 
     def _hops(self, outer: int, stage: int, amount: Floats | float) -> Floats:

@@ -81,27 +81,181 @@ def _tree(rest: int, forced: tuple[bool, ...], limit: int | None) -> _Tree:
     return _Tree(tuple(first), tuple(count), tuple(size), factors)
 
 
-#: Keeps rows that fit: (stage, loop -> tile of one instance of the stage) -> mask.
-Fits = Callable[[int, Mapping[str, Floats]], Mask]
+#: Keeps rows that fit: (stage, loop -> tile of one instance of the stage, number of the plan) -> mask.
+Fits = Callable[[int, Mapping[str, Floats], Ints], Mask]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Candidates: chains of each loop, and per row the index of its chain."""
+    """Candidates: chains of each loop, per row the index of its chain, and the number of its plan.
+
+    complete  per plan, every tile size is there
+    """
 
     chains: Mapping[str, Chains]
     index: Mapping[str, Ints]
-    complete: bool
+    plan: Ints
+    complete: tuple[bool, ...]
 
     def __len__(self) -> int:
-        return len(next(iter(self.index.values()))) if self.index else 1
+        return len(self.plan)
 
 
-def merge_rows(parts: Sequence[Rows]) -> tuple[Rows, Ints]:
-    """One table of rows from several, and the number of the part that each row comes from."""
-    origin = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    if len(parts) == 1:
-        return parts[0], origin
+#: Loop -> spatial factor in front of each block, outermost first.
+Lanes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class _Forest:
+    """Trees of one loop for several plans behind each other.
+
+    root   per plan, its tree
+    lanes  per plan, spatial factors in front of each block
+    """
+
+    root: Ints
+    lanes: Floats
+    first: tuple[Ints, ...]
+    count: tuple[Ints, ...]
+    size: tuple[Floats, ...]
+    chains: Chains
+
+
+def _forest(
+    bound: int, plans: Sequence[tuple[int, ...]], forced: tuple[bool, ...], limits: Sequence[int | None]
+) -> _Forest:
+    numbers: dict[tuple[tuple[int, ...], int | None], int] = {}
+    keys = zip(plans, limits, strict=True)
+    root = np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.intp)
+    trees = [_tree(-(-bound // math.prod(lanes)), forced, limit) for lanes, limit in numbers]
+    steps = range(len(trees[0].first))
+    first = []
+    for step in steps:
+        # children of one tree come behind those of the trees before
+        children = np.cumsum([0] + [int(tree.count[step].sum()) for tree in trees])
+        first.append(np.concatenate([tree.first[step] + c for tree, c in zip(trees, children, strict=False)]))
+    own = np.repeat(np.array([lanes for lanes, _ in numbers], float), [len(t.factors) for t in trees], axis=0)
+    return _Forest(
+        root, np.array(plans, float), tuple(first),
+        tuple(np.concatenate([tree.count[step] for tree in trees]) for step in steps),
+        tuple(np.concatenate([tree.size[step] for tree in trees]) for step in steps),
+        Chains(float(bound), own, np.concatenate([tree.factors for tree in trees])),
+    )
+
+
+@lru_cache(maxsize=65536)
+def _many(rest: int, free: int, limit: int | None) -> int:
+    """Number of chains that cover `rest` with some free factors inside the outermost one."""
+    if free == 0:
+        return 1
+    return sum(_many(-(-rest // size), free - 1, limit) for size in tile_sizes(rest, limit))
+
+
+def build_rows(
+    bounds: Mapping[str, int], plans: Sequence[Lanes], forced: Sequence[frozenset[str]], fits: Fits,
+    budget: int,
+) -> Rows:
+    """Rows of all chains that fit, with as many tile sizes per loop as `budget` rows per plan allow.
+
+    bounds  loop -> N
+    plans   lanes of each plan
+    forced  per block, loops whose factor there is one
+    """
+    made = _Growth(bounds, plans, forced, budget)
+    parts: list[Rows] = []
+    source = np.full(len(plans), -1)
+    while made.active:
+        numbers = list(made.active)
+        trees = made.trees(numbers)
+        # the shortest list of sizes is taken whole
+        most = np.array([budget if made.best[n] >= 0 else 1 << 40 for n in numbers], float)
+        which = np.array(numbers, dtype=np.intp)
+        plan, index, failed = _build(trees, which, fits, most)
+        counts = np.bincount(plan, minlength=len(numbers))
+        for at, number in enumerate(numbers):
+            if made.note(number, None if failed[at] else int(counts[at])):
+                source[number] = len(parts)
+        chains = {loop: tree.chains for loop, tree in trees.items()}
+        parts.append(Rows(chains, index, which[plan], ()))
+    kept = [_only(part, source[part.plan] == at) for at, part in enumerate(parts)]
+    return _merge(kept, tuple(made.full(number) for number in range(len(plans))))
+
+
+class _Growth:
+    """How many tile sizes each plan tries: as many as the budget allows, guessed from what fitted before."""
+
+    def __init__(
+        self, bounds: Mapping[str, int], plans: Sequence[Lanes], forced: Sequence[frozenset[str]], budget: int
+    ) -> None:
+        self.bounds, self.plans, self.budget = bounds, plans, budget
+        self.ones = {loop: tuple(loop in block for block in forced) for loop in bounds}
+        self.rests = [{d: -(-n // math.prod(lanes[d])) for d, n in bounds.items()} for lanes in plans]
+        self.best = [-1] * len(plans)
+        self.failed = [len(_LIMITS)] * len(plans)
+        self.active = {number: self._start(number) for number in range(len(plans))}
+
+    def chains(self, number: int, position: int) -> int:
+        """Combinations of chains of a plan."""
+        return math.prod(
+            _many(rest, sum(not one for one in self.ones[loop][1:]), _LIMITS[position])
+            for loop, rest in self.rests[number].items()
+        )
+
+    def full(self, number: int) -> bool:
+        """True if the sizes tried last are all there are."""
+        return self._full(number, self.best[number])
+
+    def _full(self, number: int, position: int) -> bool:
+        limit = _LIMITS[position] if position >= 0 else 0
+        return limit is None or all(len(tile_sizes(rest)) <= limit for rest in self.rests[number].values())
+
+    def _start(self, number: int) -> int:
+        position = 0
+        while position + 1 < len(_LIMITS) and not self._full(number, position) and (
+            self.chains(number, position + 1) <= self.budget
+        ):
+            position += 1
+        return position
+
+    def trees(self, numbers: Sequence[int]) -> dict[str, _Forest]:
+        """Trees of the plans that are tried next."""
+        limits = [_LIMITS[self.active[number]] for number in numbers]
+        return {
+            loop: _forest(bound, [self.plans[number][loop] for number in numbers], self.ones[loop], limits)
+            for loop, bound in self.bounds.items()
+        }
+
+    def note(self, number: int, rows: int | None) -> bool:
+        """Take down the rows that fitted (None: too many) and choose what is next; True if they count."""
+        position = self.active.pop(number)
+        if rows is None:
+            self.failed[number] = position
+            following = (self.best[number] + position) // 2
+            if following > self.best[number]:
+                self.active[number] = following
+            return False
+        self.best[number] = position
+        if not self._full(number, position) and position + 1 < self.failed[number]:
+            # longer lists of sizes fit about as often
+            rate = max(rows, 1) / self.chains(number, position)
+            following = position + 1
+            if self.chains(number, following) * rate <= 3 * self.budget:
+                while following + 1 < self.failed[number] and (
+                    self.chains(number, following + 1) * rate <= self.budget
+                ):
+                    following += 1
+                self.active[number] = following
+        return True
+
+
+def _only(rows: Rows, kept: Mask) -> Rows:
+    index = {loop: values[kept] for loop, values in rows.index.items()}
+    return Rows(rows.chains, index, rows.plan[kept], ())
+
+
+def _merge(parts: Sequence[Rows], complete: tuple[bool, ...]) -> Rows:
+    """One table of rows from several."""
+    parts = [part for part in parts if len(part)] or list(parts[:1])
     chains: dict[str, Chains] = {}
     index: dict[str, Ints] = {}
     for loop, first in parts[0].chains.items():
@@ -110,84 +264,41 @@ def merge_rows(parts: Sequence[Rows]) -> tuple[Rows, Ints]:
         lanes = np.concatenate([table.lanes for table in tables])
         chains[loop] = Chains(first.bound, lanes, np.concatenate([table.factors for table in tables]))
         index[loop] = np.concatenate([part.index[loop] + o for part, o in zip(parts, offsets, strict=True)])
-    return Rows(chains, index, all(part.complete for part in parts)), origin
-
-
-def build_rows(
-    bounds: Mapping[str, int], lanes: Mapping[str, tuple[int, ...]], forced: Sequence[frozenset[str]],
-    fits: Fits, budget: int,
-) -> Rows:
-    """Rows of all chains that fit, with as many tile sizes per loop as `budget` rows allow.
-
-    bounds  loop -> N
-    lanes   loop -> spatial factor in front of each block, outermost first
-    forced  per block, loops whose factor there is one
-    """
-    rests = {loop: -(-bound // math.prod(lanes[loop])) for loop, bound in bounds.items()}
-    ones = {loop: tuple(loop in block for block in forced) for loop in bounds}
-    rows, size = None, 0
-    for limit, following in zip(_LIMITS, (*_LIMITS[1:], None), strict=True):
-        trees = {loop: _tree(rests[loop], ones[loop], limit) for loop in bounds}
-        chains = math.prod(len(tree.factors) for tree in trees.values())
-        if rows is not None and size and len(rows) * chains / size > 3 * budget:
-            break
-        ahead = {loop: _tree(rests[loop], ones[loop], following) for loop in bounds} if following else trees
-        if limit and math.prod(len(tree.factors) for tree in ahead.values()) <= budget and not _all(
-            rests, following
-        ):
-            continue  # the next step fits for certain
-        made = _build(bounds, lanes, trees, fits, budget if rows is not None else 1 << 40)
-        if made is None:
-            break
-        rows, size = Rows(*made, _all(rests, limit)), chains
-        if rows.complete:
-            break
-    return rows if rows is not None else Rows({}, {}, False)
-
-
-def _all(rests: Mapping[str, int], limit: int | None) -> bool:
-    """True if the limit cuts off no tile size of any loop."""
-    return limit is None or all(len(tile_sizes(rest)) <= limit for rest in rests.values())
+    return Rows(chains, index, np.concatenate([part.plan for part in parts]), complete)
 
 
 def _build(
-    bounds: Mapping[str, int], lanes: Mapping[str, tuple[int, ...]], trees: Mapping[str, _Tree], fits: Fits,
-    budget: int,
-) -> tuple[dict[str, Chains], dict[str, Ints]] | None:
-    """Rows of all combinations of chains that fit, or None if there are more than the budget."""
-    index = {loop: np.zeros(1, dtype=np.intp) for loop in bounds}
-    rows, steps = 1, len(next(iter(trees.values())).first)
-    blocks = steps + 1
+    trees: Mapping[str, _Forest], which: Ints, fits: Fits, most: Floats
+) -> tuple[Ints, dict[str, Ints], Mask]:
+    """Place in `which` and chains of all rows that fit; plans with more than `most` rows have failed."""
+    plans = len(which)
+    plan, failed = np.arange(plans), np.zeros(plans, dtype=bool)
+    index = {loop: tree.root for loop, tree in trees.items()}
+    steps = len(next(iter(trees.values())).first)
     for step in range(steps):
-        stage = blocks - 1 - step
-        tiles = {}
-        for loop, lane in lanes.items():
-            done = trees[loop].size[step - 1][index[loop]] if step else np.ones(rows)
-            tiles[loop] = done * math.prod(lane[stage:])
+        stage = steps - step
+        inner = {loop: np.prod(tree.lanes[:, stage:], axis=1) for loop, tree in trees.items()}
+        tiles = {
+            loop: inner[loop][plan] * (tree.size[step - 1][index[loop]] if step else 1.0)
+            for loop, tree in trees.items()
+        }
         for loop, tree in trees.items():
             repeats = tree.count[step][index[loop]]
-            total = int(repeats.sum())
-            if total > 8 * budget:
-                return None
-            at = np.repeat(np.arange(rows), repeats)
-            child = np.arange(total) - np.repeat(np.cumsum(repeats) - repeats, repeats)
+            more = np.bincount(plan, weights=repeats, minlength=plans) > 8 * most
+            if more.any():
+                failed |= more
+                repeats = np.where(more[plan], 0, repeats)
+            at = np.repeat(np.arange(len(plan)), repeats)
+            child = np.arange(len(at)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
             child += tree.first[step][index[loop]][at]
-            index = {other: values[at] for other, values in index.items()}
-            tiles = {other: values[at] for other, values in tiles.items()}
-            index[loop] = child
-            tiles[loop] = tree.size[step][child] * math.prod(lanes[loop][stage:])
-            good = fits(stage, tiles)
-            if not good.all():
-                index = {other: values[good] for other, values in index.items()}
-                tiles = {other: values[good] for other, values in tiles.items()}
-            rows = len(index[loop])
-            if rows > budget:
-                return None
-    chains = {
-        loop: Chains(
-            float(bound), np.broadcast_to(np.array(lanes[loop], float), trees[loop].factors.shape),
-            trees[loop].factors,
-        )
-        for loop, bound in bounds.items()
-    }
-    return chains, index
+            tiles[loop] = tree.size[step][child] * inner[loop][plan[at]]
+            good = fits(stage, {d: t if d == loop else t[at] for d, t in tiles.items()}, which[plan[at]])
+            full = np.bincount(plan[at][good], minlength=plans) > most
+            if full.any():
+                failed |= full
+                good &= ~full[plan[at]]
+            at, child, tiles[loop] = at[good], child[good], tiles[loop][good]
+            plan = plan[at]
+            index = {d: child if d == loop else values[at] for d, values in index.items()}
+            tiles = {d: t if d == loop else t[at] for d, t in tiles.items()}
+    return plan, index, failed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,14 +11,13 @@ import numpy as np
 from perfmodel.engine.dataflow.accelerator import Accelerator, Level, Widths
 from perfmodel.engine.dataflow.conventions import Conventions
 from perfmodel.engine.dataflow.kernel import Config
-from perfmodel.engine.dataflow.options import Floats
+from perfmodel.engine.dataflow.options import Floats, Ints
 from perfmodel.engine.dataflow.problem import Operand, Problem
 from perfmodel.engine.dataflow.space import (
     LoopClass,
     Stage,
     Structure,
     Unrolling,
-    across,
     classes,
     stages,
     structures,
@@ -65,24 +63,39 @@ def plans(
 ) -> tuple[list[Plan], bool]:
     """Plans, least bound first, and whether they hold every unrolling."""
     staged = stages(accelerator)
-    made = []
     wide, every = unrollings(problem, accelerator)
     spread = wide
     if not every and objective != "latency":
         spread = unrollings(problem, accelerator, fast=False)[0]
     usual = {str(unrolling) for unrolling in wide}
-    for holders in _holders(problem, staged):
-        config = Config(problem.operands, staged, holders, _block_structures(problem, holders, conventions))
-        for unrolling in spread:
-            lanes = {
-                loop: tuple(across(unrolling, loop, stage.axes) for stage in staged[1:])
-                for loop in problem.bounds
-            }
-            positions = {name: int(np.prod(list(f.values()) or [1])) for name, f in unrolling.items()}
-            bound = _bound(problem, accelerator, objective, width, conventions, config, lanes)
-            made.append(Plan(config, unrolling, lanes, positions, bound, str(unrolling) not in usual))
-    made.sort(key=lambda plan: plan.bound)
-    return made[:_MOST], every and len(made) <= _MOST
+    lanes = _lanes(problem, staged, spread)
+    configs = [
+        Config(problem.operands, staged, holders, _block_structures(problem, holders, conventions))
+        for holders in _holders(problem, staged)
+    ]
+    bound = np.concatenate([
+        _bound(problem, accelerator, objective, width, conventions, config, lanes) for config in configs
+    ])
+    made = []
+    for number in np.argsort(bound, kind="stable")[:_MOST]:
+        which, at = divmod(int(number), len(spread))
+        unrolling = spread[at]
+        own = {loop: tuple(int(n) for n in table[at]) for loop, table in lanes.items()}
+        positions = {name: int(np.prod(list(f.values()) or [1])) for name, f in unrolling.items()}
+        narrow = str(unrolling) not in usual
+        made.append(Plan(configs[which], unrolling, own, positions, float(bound[number]), narrow))
+    return made, every and len(bound) <= _MOST
+
+
+def _lanes(problem: Problem, staged: Sequence[Stage], spread: Sequence[Unrolling]) -> dict[str, Ints]:
+    """Per loop, its spatial factor in front of each block, (unrollings, blocks)."""
+    block = {axis.name: number for number, stage in enumerate(staged[1:]) for axis in stage.axes}
+    lanes = {loop: np.ones((len(spread), len(staged) - 1), dtype=np.intp) for loop in problem.bounds}
+    for row, unrolling in enumerate(spread):
+        for axis, factors in unrolling.items():
+            for loop, factor in factors.items():
+                lanes[loop][row, block[axis]] *= factor
+    return lanes
 
 
 def _holders(problem: Problem, staged: Sequence[Stage]) -> Iterator[tuple[Mapping[str, Level | None], ...]]:
@@ -132,24 +145,24 @@ def _tail(order: Sequence[LoopClass], operand: Operand) -> frozenset[LoopClass]:
 
 def _bound(
     problem: Problem, accelerator: Accelerator, objective: str, width: Widths, conventions: Conventions,
-    config: Config, lanes: Mapping[str, tuple[int, ...]],
-) -> float:
-    """Bound of an unrolling: time steps without memory, each tensor moved once, MAC reads by multicast."""
-    steps = 1.0
+    config: Config, lanes: Mapping[str, Ints],
+) -> Floats:
+    """Bound per unrolling: time steps without memory, each tensor moved once, MAC reads by multicast."""
+    steps: Floats = np.ones(len(next(iter(lanes.values()))))
     for loop, bound in problem.bounds.items():
-        steps *= -(-int(bound) // math.prod(lanes[loop]))
-    energy = float(problem.macs) * float(accelerator.mac_energy)
+        steps = steps * np.ceil(float(bound) / np.prod(lanes[loop], axis=1) - 1e-12)
+    energy = np.full(steps.shape, float(problem.macs) * float(accelerator.mac_energy))
     for operand in problem.operands:
         for stage in range(1, config.blocks + 1):
             if stage == config.blocks or operand.name in config.holders[stage]:
-                energy += _least_energy(problem, width, conventions, config, lanes, operand, stage)
+                energy = energy + _least_energy(problem, width, conventions, config, lanes, operand, stage)
     # the outermost level moves every tensor once
     far = accelerator.levels[0]
     sizes = {o.name: float(o.footprint(problem.bounds)) * _narrow(width, o) for o in problem.operands}
     writes = sizes[problem.output.name]
     reads = sum(sizes.values()) - writes
     port = (reads + writes if far.shared_ports else max(reads, writes)) / 8 / float(far.bandwidth)
-    return float(score(objective, energy, max(steps / float(accelerator.rate), port), accelerator))
+    return score(objective, energy, np.maximum(steps / float(accelerator.rate), port), accelerator)
 
 
 def _narrow(width: Widths, operand: Operand) -> float:
@@ -159,17 +172,17 @@ def _narrow(width: Widths, operand: Operand) -> float:
 
 def _least_energy(
     problem: Problem, width: Widths, conventions: Conventions, config: Config,
-    lanes: Mapping[str, tuple[int, ...]], operand: Operand, stage: int,
-) -> float:
-    """Least energy of moving an operand into a stage."""
+    lanes: Mapping[str, Ints], operand: Operand, stage: int,
+) -> Floats | float:
+    """Least energy of moving an operand into a stage, per unrolling."""
     outer = config.parent(operand.name, stage)
-    moved = float(operand.footprint(problem.bounds))
+    moved: Floats | float = float(operand.footprint(problem.bounds))
     if stage == config.blocks and (operand.output or conventions.operand_reads == "per_mac"):
         beside = [
-            factor for loop, lane in lanes.items() if loop not in operand.loops or operand.windows
-            for factor in lane[outer:]
+            np.prod(lane[:, outer:], axis=1) for loop, lane in lanes.items()
+            if loop not in operand.loops or operand.windows
         ]
-        moved = float(problem.macs) / math.prod(beside)
+        moved = float(problem.macs) / np.prod(beside, axis=0) if beside else float(problem.macs)
     bits = _narrow(width, operand)
     above, below = config.holders[outer][operand.name], config.holders[stage].get(operand.name)
     per_byte = 0.0

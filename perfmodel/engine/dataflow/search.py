@@ -21,7 +21,7 @@ from perfmodel.engine.dataflow.arena import Arena, Best
 from perfmodel.engine.dataflow.conventions import Conventions
 from perfmodel.engine.dataflow.kernel import Mask
 from perfmodel.engine.dataflow.mapping import LoopNest
-from perfmodel.engine.dataflow.options import Chains, Floats, Rows, build_rows
+from perfmodel.engine.dataflow.options import Chains, Floats, Ints, Rows, build_rows
 from perfmodel.engine.dataflow.plans import Plan, plans
 from perfmodel.engine.dataflow.problem import Problem
 from perfmodel.engine.dataflow.sheet import Task
@@ -172,15 +172,15 @@ class _Run:
         whole = Arena(self.task, [plan], 0, _one_row(self.chains, plan, problem))
         fixed = {loop: chain for loop, chain in whole.rows.chains.items() if loop not in group}
 
-        def fits(stage: int, tiles: Mapping[str, Floats]) -> Mask:
+        def fits(stage: int, tiles: Mapping[str, Floats], _: Ints) -> Mask:
             others = {loop: chain.inside(stage - 1) for loop, chain in fixed.items()}
-            return whole.fits(stage, {**others, **tiles})
+            return whole.fits(stage, {**others, **tiles}, whole.room)
 
         forced = [frozenset(group) & block for block in whole.forced]
         lanes = {loop: plan.lanes[loop] for loop in group}
-        free = build_rows({loop: int(problem.bounds[loop]) for loop in group}, lanes, forced, fits, _POLISH)
+        free = build_rows({loop: int(problem.bounds[loop]) for loop in group}, [lanes], forced, fits, _POLISH)
         index = {loop: np.zeros(len(free), dtype=np.intp) for loop in fixed} | dict(free.index)
-        return Arena(self.task, [plan], 0, Rows({**fixed, **free.chains}, index, False))
+        return Arena(self.task, [plan], 0, Rows({**fixed, **free.chains}, index, free.plan, (False,)))
 
 
 def _one_row(factors: Mapping[str, Floats], plan: Plan, problem: Problem) -> Rows:
@@ -188,7 +188,8 @@ def _one_row(factors: Mapping[str, Floats], plan: Plan, problem: Problem) -> Row
         loop: Chains(float(problem.bounds[loop]), np.array([plan.lanes[loop]], float), row[None, :])
         for loop, row in factors.items()
     }
-    return Rows(chains, {loop: np.zeros(1, dtype=np.intp) for loop in chains}, False)
+    only = np.zeros(1, dtype=np.intp)
+    return Rows(chains, dict.fromkeys(chains, only), only, (False,))
 
 
 class Shared:

@@ -118,18 +118,16 @@ class Sheet:
         energy: Floats = np.zeros((1, 1, 1, 1))
         made = _Stage(layout, energy, {}, None, None)
         for moves in layout.moves:
-            costs = [view.cost(moves.operand, number, still, trails) for still, trails in moves.keys]
+            cost = view.cost(moves, number)
             if self.task.priced:
-                energy = energy + _spread(moves, [cost.energy for cost in costs])
-            for name in costs[0].ports:
-                busy = _spread(moves, [cost.ports[name] for cost in costs])
+                energy = energy + _spread(moves, cost.energy)
+            for name, time in cost.ports.items():
+                busy = _spread(moves, time)
                 made.ports[name] = made.ports[name] + busy if name in made.ports else busy
-            waits = [cost.wait for cost in costs if cost.wait is not None]
-            if waits:
-                made.wait = np.broadcast_to(_spread(moves, waits), full)
-            partial = [cost.partial for cost in costs if cost.partial is not None]
-            if partial:
-                made.partial = np.broadcast_to(np.stack(partial)[moves.where], full)
+            if cost.wait is not None:
+                made.wait = np.broadcast_to(_spread(moves, cost.wait), full)
+            if cost.partial is not None:
+                made.partial = np.broadcast_to(_spread(moves, cost.partial), full)
         made.energy = np.broadcast_to(energy, full)
         made.ports = {name: np.broadcast_to(busy, full) for name, busy in made.ports.items()}
         self._tiles(view, number, made)
@@ -315,8 +313,7 @@ class _Bounds:
         return _Least(energy, ports, None if stage.wait is None else least(stage.wait))
 
 
-def _spread(moves: Moves, values: Sequence[Floats]) -> Floats:
-    """One figure per key -> (far, near, own, rows)."""
-    if len(values) == 1:
-        return np.asarray(values[0][None, None, None, :])
-    return np.asarray(np.stack(values)[moves.where])
+def _spread(moves: Moves, values: Floats | Mask | float) -> Floats:
+    """One line per key (or one for all) -> (far, near, own, rows)."""
+    lines = np.asarray(values)
+    return lines.reshape(1, 1, 1, -1) if lines.ndim < 2 or len(lines) == 1 else lines[moves.where]
