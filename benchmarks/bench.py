@@ -28,6 +28,8 @@ TARGETS = {
     "points_per_second": (5e6, "more"),
     "ratio_to_single_calls": (500.0, "more"),
     "largest_difference": (1e-12, "less"),
+    "replayed_per_second": (2e4, "more"),
+    "replay_difference": (0.01, "less"),
     "import_seconds": (0.25, "less"),
     "help_seconds": (0.3, "less"),
     "single_run_seconds": (0.6, "less"),
@@ -165,6 +167,77 @@ def searches() -> dict[str, float]:
     }
 
 
+def replays() -> dict[str, float]:
+    """Requests per second of CPU time through the open loop: one rate, twenty rates, and one step at a time.
+
+    The reference takes the same durations of steps, and walks through every step of every request.
+    """
+    import numpy as np
+
+    import perfmodel as pm
+
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+    from serving_reference import step_by_step
+
+    asked: dict[str, Any] = {"input": 1024, "output": 256, "output_cv": 0.5}
+    pm.serving("llama-3.1-8b", "h100-sxm5", rate=8, **asked)
+    count, start = 20_000, time.process_time()
+    pm.serving("llama-3.1-8b", "h100-sxm5", rate=8, requests=count, **asked)
+    one = time.process_time() - start
+    start = time.process_time()
+    pm.serving("llama-3.1-8b", "h100-sxm5", rate=np.linspace(1.0, 14.0, 20), requests=2000, **asked)
+    sweep = time.process_time() - start
+    start = time.process_time()
+    pm.serving("llama-3.1-8b", "h100-sxm5", rate=8, requests=2000, **asked)
+    single = time.process_time() - start
+    start = time.process_time()
+    wide = pm.serving("llama-3.1-8b", "h100-sxm5", concurrency=1, input=1024, output=256)
+    return {
+        "replayed": float(count),
+        "replay_cpu_seconds": one,
+        "replayed_per_second": count / one,
+        "replay_sweep_cpu_seconds": sweep,
+        "replay_sweep_ratio": sweep / single,
+        **_beside_single_steps(wide, step_by_step),
+    }
+
+
+def _beside_single_steps(result: Any, step_by_step: Callable[..., Any]) -> dict[str, float]:
+    """CPU time of a step-by-step walk over that of the replay, and the largest difference of percentiles."""
+    import numpy as np
+
+    from perfmodel.scenario.corrections import corrections
+    from perfmodel.scenario.open_loop import Engine, replay
+    from perfmodel.scenario.open_loop_requests import generate
+    from perfmodel.scenario.open_loop_steps import step_tables
+    from perfmodel.scenario.runtime import runtime
+    from perfmodel.scenario.serving_cost import Hardware, Layout, Numbers, StepCost
+    from perfmodel.scenario.serving_counts import step_counts
+
+    fix, hardware = corrections("serving"), Hardware.of(result.inputs["system"])
+
+    def factory(prompt: Any, context: Any) -> StepCost:
+        counts = step_counts(result.inputs["workload"], context=context, prompt=prompt, tp=1.0)
+        numbers = Numbers.of(hardware, fix, "bf16")
+        return StepCost(counts, hardware, Layout(), numbers, runtime("vllm"), fix, prompt, context)
+
+    unit = generate(1000, output_cv=0.5)
+    prompt, answer = np.full(1000, 1024.0), np.maximum(np.round(256 * unit.answer), 1.0)
+    table = step_tables(factory, most=500, chunk=8192.0, mean=1024.0, relative=1.0, longest=4096.0).at(())
+    arrival = unit.arrival / 8.0
+    start = time.process_time()
+    done = replay(table, Engine(8192.0, 500), arrival, prompt, answer, np.zeros(1000))
+    fast = time.process_time() - start
+    start = time.process_time()
+    first, finish, _ = step_by_step(table.mixed, arrival, prompt.astype(int), answer.astype(int))
+    slow = time.process_time() - start
+    worst = 0.0
+    for mine, known in ((done.first - arrival, first - arrival), (done.finish - arrival, finish - arrival)):
+        for p in (50, 90, 99):
+            worst = max(worst, float(abs(np.percentile(mine, p) / np.percentile(known, p) - 1.0)))
+    return {"replay_ratio_to_single_steps": slow / fast, "replay_difference": worst}
+
+
 def _child_seconds() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
@@ -245,6 +318,14 @@ def report(found: dict[str, float]) -> None:
         f"                   {found['requests_per_second']:.3g} requests/s, "
         f"{found['serving_points_per_second']:.3g} points/s"
     )
+    print(
+        f"open loop          {found['replayed']:,.0f} requests replayed in {found['replay_cpu_seconds']:.2f} s "
+        f"of CPU time: {found['replayed_per_second']:.3g} requests/s\n"
+        f"                   {found['replay_ratio_to_single_steps']:,.0f} x faster than one step at a time, "
+        f"percentiles differ by {found['replay_difference']:.1e}\n"
+        f"                   20 rates in {found['replay_sweep_cpu_seconds']:.2f} s: "
+        f"{found['replay_sweep_ratio']:.1f} x one"
+    )
     empty = found["empty_interpreter_seconds"]
     print(f"empty interpreter  {1e3 * empty:.0f} ms of CPU time")
     for name, label in SHOWN.items():
@@ -262,7 +343,7 @@ def main() -> int:
     parser.add_argument("--points", type=float, default=1e7, help="points of the mesh (default 1e7)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
-    found = {**mesh(options.points), **searches(), **start_up()}
+    found = {**mesh(options.points), **searches(), **replays(), **start_up()}
     if options.json:
         print(json.dumps({**found, "missed": missed(found)}, indent=2))
         return 1 if missed(found) else 0
