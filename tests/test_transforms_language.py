@@ -157,6 +157,14 @@ def test_lora(llama):
     assert graph.flops == llama.graph().flops + 2 * 32 * per_layer
 
 
+def test_lora_beside_parts_of_a_fused_projection(llama):
+    """Queries and values apart: two adapters of rank 8, 8 x (4096 + 4096) weights each, in every layer."""
+    hidden, layers = 4096, 32
+    parts = {"qkv": (hidden, 1024)}
+    graph = llama.apply(pm.transform.adapt(8, ["qkv"], parts=parts)).graph()
+    assert trainable(graph) == layers * 8 * ((hidden + hidden) + (hidden + 1024))
+
+
 def test_qlora(llama):
     """NF4 base of 0.516 B per weight (arXiv:2305.14314), adapters in bf16."""
     linear = dict.fromkeys(("qkv", "attention_out", "up", "down"), "nf4")

@@ -143,6 +143,7 @@ def adapt(
     targets: Iterable[str] = PROJECTIONS,
     *,
     kronecker: Sequence[tuple[Value, Value]] = (),
+    parts: Mapping[str, Sequence[Value]] | None = None,
 ) -> Transform:
     """Add adapters beside projections, unmerged [4, 5]; their weights have the role ``adapter``.
 
@@ -151,6 +152,8 @@ def adapt(
     kronecker  instead of low rank: shapes (a1, a2) of the first factors of a sum of Kronecker products
                ``A (a1 x a2) ⊗ B (b1 x b2)`` with a1 b1 = d_out, a2 b2 = d_in; weights a1 a2 + b1 b2 each,
                applied in the cheaper order
+    parts      op name -> output widths of the parts of a fused projection that have an adapter each, such as
+               queries and values of ``qkv``; absent: one adapter for all of it
 
     QLoRA is this with ``quantise({"*": "nf4"})`` applied first.
     """
@@ -163,14 +166,9 @@ def adapt(
             return [op]
         rows, outputs, inputs = op.loops["b"] * op.loops["m"], op.loops["n"], op.loops["k"]
         if not kronecker:
-            down = matmul(rows, rank, inputs, role="adapter", name=f"{op.name}_lora_a")
-            up = matmul(rows, outputs, rank, role="adapter", name=f"{op.name}_lora_b")
-            split = op.split.get("tp")
-            if split is not None and split.loop == "k":
-                down = down.divided(tp="k")
-            elif split is not None:
-                up = up.divided(tp=split)
-            return [op, down.repeated(op.count), up.repeated(op.count)]
+            widths = (parts or {}).get(op.name.rsplit(".", 1)[-1], (outputs,))
+            marked = [("", widths[0]), *((str(i), n) for i, n in enumerate(widths[1:], start=1))]
+            return [op, *(low for mark, n in marked for low in _low_rank(op, rank, n, mark))]
         terms = [
             _kronecker(rows, outputs, inputs, a1, a2, f"{op.name}_kron{i}")
             for i, (a1, a2) in enumerate(kronecker)
@@ -178,6 +176,19 @@ def adapt(
         return [op, *(term.repeated(op.count) for term in terms)]
 
     return each(change)
+
+
+def _low_rank(op: Op, rank: Value, outputs: Value, mark: str) -> tuple[Op, Op]:
+    """Both products of one adapter beside a projection."""
+    rows, inputs = op.loops["b"] * op.loops["m"], op.loops["k"]
+    down = matmul(rows, rank, inputs, role="adapter", name=f"{op.name}_lora_a{mark}")
+    up = matmul(rows, outputs, rank, role="adapter", name=f"{op.name}_lora_b{mark}")
+    split = op.split.get("tp")
+    if split is not None and split.loop == "k":
+        down = down.divided(tp="k")
+    elif split is not None:
+        up = up.divided(tp=split)
+    return down.repeated(op.count), up.repeated(op.count)
 
 
 def _kronecker(rows: Value, outputs: Value, inputs: Value, a1: Value, a2: Value, name: str) -> Op:

@@ -10,7 +10,7 @@ import re
 from functools import cache, partial
 
 import perfmodel as pm
-from perfmodel.validation.cases import published
+from perfmodel.validation.cases import predicts, published, run
 from perfmodel.validation.heldout import held_out_cases, network_features
 
 
@@ -50,3 +50,9 @@ def _phone(case: str) -> tuple[float, float]:
 
 for _chip in ("Snapdragon", "SDM660"):
     held_out_cases({case: partial(_phone, case) for case in _rows((f"S019-LITE-{_chip}",), "latency")})
+
+
+@predicts("S019-INT8-07", fidelity="calibrated")
+def paper_row() -> float:
+    """Rate of YOLOv6-S in 8 bits [images/s] of the abstract: the row of the repository at batch 32."""
+    return run("S019-INT8-06").predicted
