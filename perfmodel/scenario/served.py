@@ -137,12 +137,19 @@ class Served:
         else:
             plain = self.step_cost(prompt, context)
 
+        drafting = self.drafted * self.draft_cost
+        if np.all(self.pp == 1.0) and np.all(drafting == 0.0):
+            return plain
+
         def time(decode: Value, prefill: Value) -> Value:
             # a stage holds at least one request
             group = maximum(decode / self.pp, minimum(decode, self.width))
             whole = plain(group, prefill / self.pp)
-            draft = self.drafted * self.draft_cost * plain(group / self.width, 0.0 * prefill)
-            return whole + draft + self.hops(group + prefill / self.pp)
+            return (
+                whole
+                + drafting * plain(group / self.width, 0.0 * prefill)
+                + self.hops(group + prefill / self.pp)
+            )
 
         return time
 
@@ -167,7 +174,9 @@ class Served:
         shared: dict[str, Any] = {
             "slots": self.slots(self.input + self.output),
             "chunk": engine.chunk,
-            "first": FirstToken(engine.first_token, engine.first_steps, engine.burst),
+            "first": FirstToken(
+                engine.first_token, engine.first_steps, engine.burst, starts=self.cost.starts()
+            ),
             "accepted": self.accepted,
             "drafted": self.drafted,
         }
