@@ -116,7 +116,7 @@ def _own(family: str, kind: type[Any], device: str, group: str,
         known = {f.name for f in fields(kind)}
         values = {key: float(value) for key, value in entry["values"].items() if key in known}
         low, high = (float(end) for end in entry.get("spread", (0.7, 1.6)))
-        if not {device, "*"} & {one.calibration, *one.applies_to}:  # fitted to another device of its kind
+        if device != one.calibration and "*" not in one.applies_to:  # fitted to another of its architecture
             least, most = transfer().get("kin", {}).get("any", {}).get("spread", (1.0, 1.0))
             low, high = min(low, float(least)), max(high, float(most))
         return Applied(kind(**values), one.calibration, name, low, high)
