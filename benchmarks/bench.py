@@ -319,7 +319,7 @@ def report(found: dict[str, float]) -> None:
         f"{found['serving_points_per_second']:.3g} points/s"
     )
     print(
-        f"open loop          {found['replayed']:,.0f} requests replayed in {found['replay_cpu_seconds']:.2f} s, "
+        f"open loop          {found['replayed']:,.0f} requests in {found['replay_cpu_seconds']:.2f} s: "
         f"{found['replayed_per_second']:.3g} requests/s\n"
         f"                   {found['replay_ratio_to_single_steps']:,.0f} x faster than one step at a time, "
         f"percentiles differ by {found['replay_difference']:.1e}\n"
