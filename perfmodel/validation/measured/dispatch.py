@@ -15,7 +15,7 @@ from perfmodel.validation.measured.tables import Table, read
 SCORERS = (
     "help", "yolobench", "hat", "clsbench", "networks", "gap9", "tmac", "ssm_scope", "arrays", "hat_models",
     "prima", "die_area", "vector_search", "detector", "megatron",
-    "requests", "kernel_rows", "tmac_rows", "refused",
+    "requests", "kernel_rows", "tmac_rows", "silicon", "refused",
 )
 FIDELITIES = ("roofline", "dataflow", "calibrated")
 

@@ -21,8 +21,6 @@ REASONS: tuple[tuple[frozenset[str], str], ...] = (
     (frozenset({"field", "value", "unit", "source"}), "facts about devices and parts, an input"),
     (frozenset({"device", "field", "high_over_low", "resolution"}), "sources that disagree about a device"),
     (frozenset({"device", "computed_peak", "listed_peak", "verdict"}), "peak rates of data sheets, checked"),
-    (frozenset({"system", "quantity", "value", "condition", "evidence"}),
-     "single printed figures of chips, each with conditions in words"),
     (frozenset({"model_name", "map50_95_voc", "map50_95_coco"}),
      "accuracy of trained networks, which follows from no size or rate"),
 )
