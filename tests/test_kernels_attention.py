@@ -9,6 +9,7 @@ from perfmodel.engine.kernels.attention_decode import attention_decode_time
 from perfmodel.engine.kernels.attention_prefill import attention_prefill_time, visited_keys
 from perfmodel.engine.kernels.facts import GpuFacts
 from perfmodel.engine.kernels.mla import mla_decode_time
+from perfmodel.engine.kernels.splits import even_splits, fill_splits, flash_splits, graph_splits, xqa_splits
 
 GPU = GpuFacts(processors=100.0, clock=1e9, dram=1e12, l2_bytes=40e6, l2=5e12, peak={"bf16": 100e12, "fp8": 200e12},
                special=1.6e12)
@@ -84,3 +85,31 @@ def test_scalar_equals_array():
     contexts = [1.0, 100.0, 5000.0]
     assert decode(context=np.array(contexts)).seconds == pytest.approx([float(decode(context=c).seconds) for c in contexts])
     assert prefill(query=np.array([1.0, 300.0])).seconds == pytest.approx([float(prefill(query=q).seconds) for q in (1, 300)])
+
+
+def test_splits_follow_the_rules_of_the_libraries():
+    assert xqa_splits(8.0, 16384.0, 132.0) == 32  # sqrt(8 x 128) of 128 parts
+    assert xqa_splits(128.0, 4096.0, 132.0) == 8  # 16 wanted; 15.5 rounds are twice the eight allowed
+    assert xqa_splits(1.0, 100.0, 132.0) == 1
+    assert fill_splits(8.0, 16384.0, 148.0) == 18  # 18 x 8 of 148 processors; 32 parts of 512 tokens
+    units, one = np.array([48.0]), np.array([1e5])
+    assert flash_splits(units, one, np.array([108.0]), np.array([128.0])) == 4  # 192 of 216: within 85 %
+    assert even_splits(4.0, 4096.0, 132.0) == 16  # 2 of 32 tiles for each block
+    assert list(graph_splits(np.array([512.0, 1024.0]))) == [32, 1]
+
+
+def test_a_cache_that_is_not_split_takes_as_long_as_one_block():
+    alone = decode(batch=1, context=131072, kv=1, heads=8, rule="none")
+    assert alone.waves == 1
+    assert alone.seconds > 10 * decode(batch=1, context=131072, kv=1, heads=8).seconds
+
+
+def test_copies_of_the_queries_are_kernels_of_their_own():
+    assert decode(copies=2.0).seconds - decode().seconds == pytest.approx(2 * 2.5e-6, rel=1e-6)
+
+
+def test_large_heads_leave_room_for_half_the_rows():
+    warps = dataclasses.replace(GPU, peak={"bf16": 100e12})  # 1000 FLOP per clock and processor
+    groups = dataclasses.replace(GPU, peak={"bf16": 400e12})
+    assert prefill(dim=256, gpu=warps).waves == pytest.approx(2 * prefill(dim=128, gpu=warps).waves, rel=0.1)
+    assert prefill(dim=256, gpu=groups).waves == prefill(dim=128, gpu=groups).waves

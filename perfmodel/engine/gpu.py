@@ -24,6 +24,7 @@ from perfmodel.engine.kernels.gemm import GemmCorrections, Storage, gemm_time
 from perfmodel.engine.kernels.grouped import grouped_time
 from perfmodel.engine.kernels.mla import MlaCorrections, mla_decode_time
 from perfmodel.engine.kernels.moe import MoeCorrections
+from perfmodel.engine.kernels.splits import split_rule
 from perfmodel.engine.kernels.stream import StreamCorrections, stream_time
 from perfmodel.engine.roofline import OpCost, compute_format, cost, moved_bytes
 from perfmodel.formats import Precision
@@ -126,7 +127,11 @@ def _attention_decode(q: Question) -> KernelTime:
     mode = "window" if np.any(np.asarray(window) > 0) else "gqa" if np.any(np.asarray(s["g"]) > 1) else "mha"
     c = q.corrections("attention_decode", DecodeCorrections, mode)
     kv, heads = q.precision.bytes("kv"), s["h"] * s["g"]
-    return attention_decode_time(s["b"], facts["context"], heads, s["h"], s["d"], window, kv, q.gpu, c)
+    _, source, _, cache, kind = (*q.origin[-1].group.split("/"), *[""] * 5)[:5] if q.origin else [""] * 5
+    rule = split_rule(source, cache, kind, q.gpu)
+    return attention_decode_time(
+        s["b"], facts["context"], heads, s["h"], s["d"], window, kv, q.gpu, c, rule=rule
+    )
 
 
 def _attention_prefill(q: Question) -> KernelTime:

@@ -13,10 +13,15 @@ from perfmodel.engine.kernels.facts import GpuFacts, KernelTime
 from perfmodel.engine.kernels.gemm import GemmCorrections, gemm_time
 from perfmodel.engine.kernels.mla import MlaCorrections, mla_decode_time
 from perfmodel.engine.kernels.moe import MoeCorrections, moe_time
+from perfmodel.engine.kernels.splits import latent_rule, split_rule
 from perfmodel.explore.kernel_tables import BYTES, Family, Rows, columns, label, part, roofline, storage_of
 
 #: sources that call another kernel for up to 64 and up to 128 rows
 _SWITCHING = ("CutlassFP8ScaledMMLinearKernel", "FlashInferCutlassNvFp4LinearKernel")
+
+
+#: largest fixed time of a product alone, over the documented one
+BARE = 2.7
 
 
 def _gemm_group(rows: Rows) -> Any:
@@ -27,6 +32,8 @@ def _gemm_group(rows: Rows) -> Any:
 
 
 def _gemm(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
+    if part(group, 1) == "any" and storage_of(part(group, 2)).a < 2.0:  # a bare kernel: A comes quantised
+        c = replace(c, quantise=0.001, host=0.01, launch=np.minimum(c.launch, BARE))
     return gemm_time(rows["m"], rows["n"], rows["k"], storage_of(part(group, 2)), gpu, c)
 
 
@@ -41,36 +48,55 @@ _LARGEST_GROUP = {"torch_flow": 32.0}
 #: kernels that do not pack the heads of a group where a sliding window is set (FlashAttention-2)
 _UNPACKED_WINDOW = ("vllm_flash_attn", "vllm_flash_attn_fa2")
 #: prefill kernels that fill a block with the query heads of a group
-_PACKED_PREFILL = ("vllm_flash_attn_fa3", "vllm_flash_attn_fa4", "vllm_flashinfer_fiprefill",
-                   "vllm_flashinfer_fidecode", "vllm_flashinfer_trtllmdecode", "torch_flow_flashinfer")
+_PACKED_PREFILL = ("vllm_flash_attn_fa3", "vllm_flash_attn_fa4", "vllm_flashinfer_fidecode",
+                   "vllm_flashinfer_trtllmdecode")
+#: kernels whose single new tokens run in a captured graph with many splits, however short the cache
+_CAPTURED = ("vllm_flash_attn_fa4",)
 
 
 def _decode_group(rows: Rows) -> Any:
     share = rows["n_heads"] / rows["n_kv_heads"]
     largest = np.array([_LARGEST_GROUP.get(s, 1e9) for s in rows["kernel_source"]])
-    mode = np.where(rows["window"] > 0, "window", np.where((share == 1) | (share > largest), "mha", "gqa"))
+    alone = (share == 1) | (share > largest)
+    mode = np.where(alone & ((rows["window"] == 0) | (largest < 1e9)), "mha",
+                    np.where(rows["window"] > 0, "window", "gqa"))
     return label(rows, "backend", "kernel_source", "attn_dtype", "kv_dtype", extra=(mode,))
 
 
 def _decode(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
     share = rows["n_heads"] / rows["n_kv_heads"]
-    source = part(group, 1)
+    source, cache, mode = part(group, 1), part(group, 3), part(group, 4)
     packed = share <= _LARGEST_GROUP.get(source, 1e9)
+    swapped = False
     if source in _UNPACKED_WINDOW:
         packed = packed & (rows["window"] == 0)
+        swapped = packed & (share > 1) & (rows["n_kv_heads"] > 1)
+    rule = split_rule(source, cache, mode, gpu)
     return attention_decode_time(rows["batch"], rows["past_len"] + rows["q_len"], rows["n_heads"],
                                  rows["n_kv_heads"], rows["head_dim"], rows["window"],
-                                 BYTES.get(part(group, 3), 2.0), gpu, c, packed)
+                                 BYTES.get(cache, 2.0), gpu, c, packed, rule, np.where(swapped, 2.0, 0.0))
+
+
+def _prefill_group(rows: Rows) -> Any:
+    names = label(rows, "backend", "kernel_source", "attn_dtype", "kv_dtype")
+    large = (rows["head_dim"] >= 512) & (rows["kernel_source"] == "torch_flow_flashinfer")
+    return np.array([name + "/large" if one else name for name, one in zip(names, large, strict=True)])
 
 
 def _prefill(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
     source, query, cached = (part(group, i) for i in (1, 2, 3))
     swapped = (rows["q_len"] == 1) & (rows["window"] == 0) & (source in _UNPACKED_WINDOW)
-    return attention_prefill_time(
+    time = attention_prefill_time(
         rows["batch"], rows["q_len"], rows["past_len"], rows["n_heads"], rows["n_kv_heads"],
         rows["head_dim"], rows["window"], BYTES.get(query, 2.0), BYTES.get(cached, 2.0),
         storage_of(query).key, gpu, c,
         packed=swapped | (source in _PACKED_PREFILL))
+    if source not in _CAPTURED:
+        return time
+    decode = attention_decode_time(rows["batch"], rows["past_len"] + 1.0, rows["n_heads"],
+                                   rows["n_kv_heads"], rows["head_dim"], rows["window"],
+                                   BYTES.get(cached, 2.0), gpu, rule="graph")
+    return replace(time, seconds=np.where(rows["q_len"] == 1, decode.seconds, time.seconds))
 
 
 def attention_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:
@@ -99,7 +125,7 @@ def _mla_decode_group(rows: Rows) -> Any:
 
 def _mla_decode(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
     return mla_decode_time(rows["batch"], rows["q_len"], rows["past_len"] + rows["q_len"], rows["n_heads"],
-                           BYTES.get(part(group, 3), 2.0), gpu, c)
+                           BYTES.get(part(group, 3), 2.0), gpu, c, rule=latent_rule(part(group, 1), gpu))
 
 
 def _mla_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:
@@ -158,7 +184,7 @@ FAMILIES: tuple[Family, ...] = (
     Family("attention_decode", columns(*_ATTENTION), DecodeCorrections, _decode_group, _decode,
            attention_bound, lambda rows: rows["n_heads"]),
     Family("attention_prefill", columns(*_ATTENTION), PrefillCorrections,
-           lambda rows: label(rows, "backend", "kernel_source", "attn_dtype", "kv_dtype"), _prefill,
+           _prefill_group, _prefill,
            attention_bound, lambda rows: rows["n_heads"]),
     Family("mla_decode", columns(*_MLA), MlaCorrections, _mla_decode_group, _mla_decode, _mla_bound,
            lambda rows: rows["n_heads"]),

@@ -18,6 +18,7 @@ from perfmodel.engine.kernels.facts import GpuFacts, KernelTime
 from perfmodel.engine.kernels.gemm import GemmCorrections, gemm_time
 from perfmodel.engine.kernels.layers import LayerCorrections, latent_layer_time, sparse_layer_time
 from perfmodel.engine.kernels.scan import ScanCorrections, scan_time
+from perfmodel.engine.kernels.splits import latent_rule
 from perfmodel.engine.kernels.stream import StreamCorrections, stream_time
 from perfmodel.explore.kernel_tables import BYTES, Family, Rows, columns, label, part, roofline, storage_of
 
@@ -28,7 +29,7 @@ WIRE = {"bfloat16": 2.0, "fp8": 1.0, "nvfp4": 0.5625, "fp4": 0.5625, "default": 
 def _layer(rows: Rows, gpu: GpuFacts, c: Any, group: str, absorbed: bool) -> KernelTime:
     return latent_layer_time(rows["batch"], rows["q_len"], rows["past_len"], rows["n_heads"],
                              storage_of(part(group, 4)), BYTES.get(part(group, 3), 2.0), gpu, c, absorbed,
-                             storage_of(part(group, 2)).key)
+                             storage_of(part(group, 2)).key, latent_rule(part(group, 1), gpu))
 
 
 def _layer_decode(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:

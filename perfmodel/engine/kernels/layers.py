@@ -43,7 +43,7 @@ class LayerCorrections:
     start: Value = correction(0.01, 30.0, 2.0)  # start of an attention block over 1 us
     step: Value = correction(0.01, 10.0, 1.0)  # latency of an attention step
     passes: Value = correction(0.01, 60.0, 3.0)  # passes over the tokens between the kernels (4 B a value)
-    combine: Value = correction(0.01, 1e6)  # joining of the splits of the cache
+    combine: Value = correction(0.01, 40.0)  # joining of the splits of the cache
     index: Value = correction(0.001, 5.0, 0.3)  # rate of the indexer over half of its peak (sparse)
     pad: Value = correction(1.0, 4.0)  # least query rows of an absorbed attention block over 16
     select: Value = correction(0.001, 60.0)  # choice of the kept tokens over 1 ns per 64 scores (sparse)
@@ -51,20 +51,21 @@ class LayerCorrections:
 
 def latent_layer_time(
     batch: Value, query: Value, past: Value, heads: Value, storage: Storage, kv_bytes: float, gpu: GpuFacts,
-    c: LayerCorrections | None = None, absorbed: bool = False, key: str = "bf16",
+    c: LayerCorrections | None = None, absorbed: bool = False, key: str = "bf16", rule: str = "best",
 ) -> KernelTime:
     """Time of one dense latent-attention layer [s] [1].
 
     query, past  new and cached tokens of each of `batch` sequences; heads: of this GPU
     storage      of the projections; kv_bytes: of a cached value; key: matrix format of attention
     absorbed     attention on the latent cache (decode), else on expanded keys and values (prefill)
+    rule         how absorbed attention splits the cache, see `mla_decode_time`
     """
     c = c or LayerCorrections()
     batch, query, past, heads = (np.asarray(v, dtype=float) for v in (batch, query, past, heads))
     tokens = batch * query
     if absorbed:
         rates = _absorbed(c)
-        core = mla_decode_time(batch, query, past + query, heads, kv_bytes, gpu, rates)
+        core = mla_decode_time(batch, query, past + query, heads, kv_bytes, gpu, rates, rule=rule)
     else:
         wide = PrefillCorrections(compute=c.attention, start=c.start, step=c.step, launch=0.3)
         core = attention_prefill_time(batch, query, past, heads, heads, NOPE + ROPE, 0.0, 2.0, 2.0, key, gpu,

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from perfmodel.algebra import Value
-from perfmodel.engine.kernels.attention_decode import SPLITS
 from perfmodel.engine.kernels.facts import (
     GpuFacts,
     KernelTime,
@@ -29,6 +28,7 @@ from perfmodel.engine.kernels.facts import (
     soft_maximum,
     wave_count,
 )
+from perfmodel.engine.kernels.splits import split_counts
 
 #: cached tokens of a step, query rows of a block
 TOKENS, ROWS = 64.0, 64.0
@@ -42,7 +42,7 @@ class MlaCorrections:
     dram: Value = correction(0.4, 1.2)  # DRAM rate over 0.9 of nominal
     step: Value = correction(0.01, 10.0)  # latency of a step over 1000 clocks
     compute: Value = correction(0.05, 6.0)  # matrix rate over 0.8 of the bf16 peak
-    combine: Value = correction(0.01, 1e6)  # joining of the splits over 1.5 us; huge: no splits
+    combine: Value = correction(0.01, 40.0)  # joining of the splits over 1.5 us
     overlap: Value = correction(0.3, 5.0)  # p of the soft maximum over 3
     tail: Value = correction(0.02, 1.0, 0.5)  # 1: whole waves
     resident: Value = correction(0.05, 4.0)  # cache that stays in L2 over half of it
@@ -53,19 +53,22 @@ class MlaCorrections:
 
 
 def mla_decode_time(batch: Value, query: Value, context: Value, heads: Value, kv_bytes: float, gpu: GpuFacts,
-                    c: MlaCorrections | None = None, rank: Value = 512.0, rope: Value = 64.0) -> KernelTime:
+                    c: MlaCorrections | None = None, rank: Value = 512.0, rope: Value = 64.0,
+                    rule: str = "best") -> KernelTime:
     """Time of absorbed latent attention of `query` new tokens per sequence against `context` tokens [s] [1].
 
     context   tokens attended, the new ones included
     kv_bytes  bytes of a cached element
+    rule      how the library splits the cache, one of `splits`
     """
     c = c or MlaCorrections()
     hw = facts_column(gpu)
     batch, query, context, heads = (column(v) for v in (batch, query, context, heads))
     rows = heads * query
     tiles = np.ceil(context / TOKENS)
-    split = np.minimum(SPLITS, tiles)
-    waves = wave_count(batch * np.ceil(rows / ROWS) * split, hw.processors, c.tail)
+    units = batch * np.ceil(rows / ROWS)
+    split = split_counts(rule, batch, units, context, context, hw.processors, rank)
+    waves = wave_count(units * split, hw.processors, c.tail)
     power = 3.0 * c.overlap
     used = np.minimum(np.maximum(np.ceil(rows / 16.0) * 16.0, 16.0 * c.pad), ROWS)
     rate = 0.8 * c.compute * hw.matrix("bf16") / hw.processors

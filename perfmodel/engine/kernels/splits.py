@@ -1,0 +1,132 @@
+"""How many blocks attention libraries give to the cache of one sequence and cache head (decode).
+
+    xqa    TensorRT-LLM: 128 tokens or more each, sqrt(8 n) of n such parts, at most 8 rounds of blocks
+    fill   TensorRT-LLM on datacentre Blackwell: one round of blocks, 512 tokens or more each
+    masked TensorRT-LLM where each head is a block: one round of blocks
+    flash  FlashAttention-2: the fewest within 85 % of the best fill of two blocks per processor
+    even   FlashAttention-3: as many tiles for each processor, 32 blocks at most
+    none   a block walks the whole cache
+    graph  vLLM with FlashAttention-4: 32 in every captured graph, which end at a batch of 512
+    best   the fastest by the model
+
+References
+[1] NVIDIA, TensorRT-LLM, decoderXQAImplCommon.h and fmhaKernels.h, https://github.com/NVIDIA/TensorRT-LLM.
+[2] Dao-AILab, flash-attention, heuristics.h, https://github.com/Dao-AILab/flash-attention.
+[3] vLLM, vllm/config/attention.py, https://github.com/vllm-project/vllm.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from perfmodel.algebra import Value
+from perfmodel.engine.kernels.facts import GpuFacts
+
+#: splits that are tried where the fastest is taken
+SPLITS = np.array([1.0, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 128])
+
+
+def xqa_splits(units: Value, tokens: Value, processors: Value) -> Any:
+    """Blocks per sequence and cache head of the XQA kernel of TensorRT-LLM [1].
+
+    units   sequences x cache heads; tokens: cached tokens of the longest sequence, also under a window
+    """
+    parts = np.floor(tokens / 128.0)
+    wanted = np.maximum(np.minimum(parts, np.round(np.sqrt(8.0 * parts))), 1.0)
+    rounds = units * wanted / processors
+    return np.maximum(np.floor(wanted / np.maximum(rounds / 8.0, 1.0)), 1.0)
+
+
+def fill_splits(units: Value, tokens: Value, processors: Value) -> Any:
+    """Blocks that fill the processors once, 512 tokens or more in each [1]."""
+    return np.maximum(np.minimum(np.ceil(tokens / 512.0), np.floor(processors / units)), 1.0)
+
+
+def flash_splits(units: Value, tokens: Value, processors: Value, head_dim: Value) -> Any:
+    """Fewest blocks whose fill of two per processor is within 85 % of the best fill [2].
+
+    Arguments carry a last axis of length one, on which the counts are tried.
+    """
+    tile = np.where(head_dim <= 64.0, 256.0, np.where(head_dim <= 128.0, 128.0, 64.0))
+    tiles, slots = np.ceil(tokens / tile), 2.0 * processors
+    tried = np.arange(1.0, 129.0)
+    rounds = units * tried / slots
+    fill = np.where(tried <= np.minimum(tiles, slots), rounds / np.ceil(rounds), 0.0)
+    enough = fill >= 0.85 * fill.max(axis=-1, keepdims=True)
+    first = tried[np.argmax(enough, axis=-1)][..., None]
+    return np.where(units >= 0.8 * slots, 1.0, first)
+
+
+def even_splits(units: Value, tokens: Value, processors: Value) -> Any:
+    """Blocks that give each processor as many tiles of 128 tokens, with a margin of 10 %, at most 32 [2]."""
+    tiles = np.ceil(tokens / 128.0)
+    share = np.ceil(1.1 * units * tiles / processors)
+    return np.minimum(np.ceil(tiles / share), 32.0)
+
+
+def graph_splits(batch: Value) -> Any:
+    """32 blocks in a captured graph [3]."""
+    return np.where(batch <= 512.0, 32.0, 1.0)
+
+
+def split_counts(rule: str, batch: Value, units: Value, full: Value, seen: Value, processors: Value,
+                 head_dim: Value) -> Any:
+    """Candidate splits of the cache by a rule of this module, on the last axis.
+
+    units  blocks without a split; full, seen: cached tokens, and those of them under the window
+    """
+    if rule == "xqa":
+        return xqa_splits(units, full, processors)
+    if rule == "fill":
+        return fill_splits(units, seen, processors)
+    if rule == "flash":
+        return flash_splits(units, full, processors, head_dim)
+    if rule == "even":
+        return even_splits(units, seen, processors)
+    if rule == "masked":
+        return np.minimum(np.ceil(processors / units), np.ceil(seen / 128.0))
+    if rule == "none":
+        return np.ones_like(full)
+    if rule == "graph":
+        return graph_splits(batch)
+    return np.minimum(SPLITS, np.ceil(full / 64.0))
+
+
+#: matrix work of a processor in a clock [FLOP], above which it is a datacentre Blackwell with its own kernels
+TENSOR_MEMORY = 6000.0
+
+
+#: and below which its products are those of single warps
+WARP_LEVEL = 3000.0
+
+
+def matrix_per_clock(gpu: GpuFacts) -> Any:
+    """Matrix work of a processor in a clock [FLOP], the mark of a generation of matrix units."""
+    return gpu.matrix("bf16") / gpu.processors / gpu.clock
+
+
+def latent_rule(source: str, gpu: GpuFacts) -> str:
+    """Rule of a kernel of absorbed latent attention; TensorRT-LLM does not split with warp-level products."""
+    return "none" if source == "default" and np.mean(matrix_per_clock(gpu)) < WARP_LEVEL else "best"
+
+
+def split_rule(source: str, cache: str, mode: str, gpu: GpuFacts) -> str:
+    """Rule of the kernel that a library calls, by its source, format of the cache and mode of its group."""
+    if source == "vllm_flash_attn_fa4":
+        return "graph"
+    if source == "vllm_flash_attn_fa3" or source == "flash_attention":
+        return "even"
+    if source in ("vllm_flash_attn", "vllm_flash_attn_fa2"):
+        return "flash" if mode == "gqa" else "none"
+    blackwell = np.mean(matrix_per_clock(gpu)) > TENSOR_MEMORY
+    if source == "vllm_flashinfer_fidecode":
+        return "even"
+    if "flashinfer" in source or (source == "torch_flow" and blackwell):
+        return "fill"
+    if source != "torch_flow":
+        return "best"
+    if mode == "mha":
+        return "masked"
+    return "none" if cache == "fp8" and "fp4" in gpu.peak else "xqa"
