@@ -5,8 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 
-from perfmodel.engine.kernels.facts import GpuFacts, bounds, miss_share, soft_maximum, wave_count
-from perfmodel.engine.kernels.gemm import SPLIT, TILE_M, GemmCorrections, Storage, gemm_time
+from perfmodel.engine.kernels.facts import (
+    GpuFacts,
+    bounds,
+    facts_column,
+    miss_share,
+    soft_maximum,
+    wave_count,
+)
+from perfmodel.engine.kernels.gemm import SPLIT, TILE_M, GemmCorrections, Storage, gemm_time, power_strength
 
 GPU = GpuFacts(processors=100.0, clock=1e9, dram=1e12, l2_bytes=40e6, l2=5e12, peak={"bf16": 100e12, "fp8": 200e12},
                special=1.6e12)
@@ -32,7 +39,7 @@ def test_small_data_stays_in_cache_and_large_does_not():
 
 
 def test_large_square_product_runs_near_the_matrix_rate():
-    time = gemm_time(8192, 8192, 8192, BF16, GPU, GemmCorrections(tail=0.02, power=0.001))
+    time = gemm_time(8192, 8192, 8192, BF16, GPU, GemmCorrections(tail=0.02))
     bound = 2 * 8192**3 / 100e12
     assert bound < time.seconds < 1.35 * bound
     assert time.waves >= 8192 * 8192 / (256 * 128) / 100 * 0.9  # at most 256 x 128 elements a block
@@ -44,9 +51,20 @@ def test_skinny_product_reads_its_weights_once():
 
 
 def test_tiny_product_costs_the_launch_and_one_step():
-    time = gemm_time(1, 64, 32, BF16, GPU)
-    assert time.launch == pytest.approx(1.5e-6)
-    assert 1.5e-6 < time.seconds < 2.5e-6
+    time = gemm_time(1, 64, 32, BF16, GPU, GemmCorrections(launch=1.0))
+    assert time.launch == pytest.approx(2700 / 1e9)  # clocks at 1 GHz
+    assert 2.7e-6 < time.seconds < 3.7e-6
+
+
+def test_power_limit_follows_the_datasheet():
+    """Twice the matrix rate on the same board power: long products run below the rate, short ones do not."""
+    cool, hot = (dataclasses.replace(GPU, power=watt) for watt in (200.0, 50.0))
+    assert power_strength(facts_column(cool))[0] == pytest.approx(0.65 * (0.5 / 1.41) ** 1.5)
+    assert power_strength(facts_column(GPU))[0] == 0.3  # not stated
+    long = [float(gemm_time(16384, 16384, 16384, BF16, gpu).seconds) for gpu in (cool, hot)]
+    short = [float(gemm_time(64, 64, 64, BF16, gpu).seconds) for gpu in (cool, hot)]
+    assert long[1] > 1.05 * long[0]
+    assert short[1] == pytest.approx(short[0], rel=1e-3)
 
 
 def test_never_below_a_bound():

@@ -38,6 +38,7 @@ class GpuFacts:
     link: Value = 0.0  #: scale-up bandwidth, one direction [B/s]
     link_latency: Value = 1e-6  #: time of one message step [s]
     link_shared: Value = 0.0  #: 1 where the peers share the host's PCI Express
+    power: Value = 0.0  #: board power limit [W]; 0: not stated
 
     def matrix(self, key: str) -> Value:
         """Matrix peak of a number format [FLOP/s]; a format without a unit runs at the next wider one."""
@@ -69,6 +70,7 @@ def gpu_facts(target: Device | System) -> GpuFacts:
         link=0.0 if link is None else link.bandwidth,
         link_latency=1e-6 if link is None else link.latency,
         link_shared=float(name.startswith("pcie")),
+        power=0.0 if device.power is None or device.power.peak is None else device.power.peak,
     )
 
 
@@ -111,7 +113,7 @@ def facts_column(gpu: GpuFacts) -> GpuFacts:
     return GpuFacts(
         processors=column(gpu.processors), clock=column(gpu.clock), dram=column(gpu.dram),
         l2_bytes=column(gpu.l2_bytes), l2=column(gpu.l2), special=column(gpu.special), link=column(gpu.link),
-        link_latency=column(gpu.link_latency), link_shared=column(gpu.link_shared),
+        link_latency=column(gpu.link_latency), link_shared=column(gpu.link_shared), power=column(gpu.power),
         peak={key: column(value) for key, value in gpu.peak.items()},
     )
 
