@@ -8,8 +8,11 @@ from perfmodel.validation.cases import predicts
 _FORMATS = ("q2_K", "q3_K", "q4_K", "q5_K", "q6_K", "nf4")
 
 
-@predicts({f"S044-FORMAT-{i:02}": name for i, name in enumerate(_FORMATS, start=1)}, fidelity="count",
-          reason={"S044-FORMAT-01": "the description counts one 16-bit number per block of 84 bytes; it has two"})
+_CASES = {f"S044-FORMAT-{i:02}": name for i, name in enumerate(_FORMATS, start=1)}
+
+
+@predicts(_CASES, fidelity="count",
+          reason={"S044-FORMAT-01": "a block of 84 bytes has two 16-bit numbers, the description counts one"})
 def bits(name: str) -> float:
     """Stored bits of a weight, scales and minima included."""
     return find_format(name).bits_per_element
