@@ -23,6 +23,7 @@ from perfmodel.scenario.serving import (
     cache_slots,
     closed_loop,
     disaggregated,
+    first_wave,
     static_batch,
     waves,
 )
@@ -32,6 +33,7 @@ from perfmodel.scenario.serving_engine import engine_step
 from perfmodel.scenario.serving_power import board_power, energy_per_token
 from perfmodel.validation import power_score
 from perfmodel.validation.names import candidates, hardware_name, served_workload
+from perfmodel.validation.serving_campaigns import options
 from perfmodel.validation.serving_data import points, read_rows, table_kind
 from perfmodel.validation.serving_fit import fit_batch, left_out, shipped
 from perfmodel.validation.serving_score import score_serving
@@ -78,6 +80,31 @@ def test_requests_beyond_memory_wait():
 def test_overheads_of_the_first_token():
     r = closed_loop(constant, 1.0, 1000.0, 101.0, first=FirstToken(0.05, 2.0, 0.5))
     assert r.ttft == pytest.approx(0.05 + 2 * 0.010 + 0.020)  # nobody else: no burst
+
+
+def test_first_wave_of_a_measured_run():
+    def step(decode, prefill):
+        return 0.01 + 1e-5 * prefill
+
+    steady = closed_loop(step, 8.0, 1000.0, 101.0, chunk=4000.0)
+    run = closed_loop(step, 8.0, 1000.0, 101.0, chunk=4000.0, first=FirstToken(rounds=10.0))
+    wave = first_wave(step, 8.0, 1000.0, 4000.0)
+    assert wave == pytest.approx(0.05 * (2.0 + 1.0) / 2.0)  # two steps of four prompts
+    assert run.ttft == pytest.approx(steady.ttft + (wave - steady.ttft) / 10.0)
+    assert run.tpot == steady.tpot
+    assert first_wave(step, 1.0, 1000.0, 4000.0) == pytest.approx(step(0.0, 1000.0))
+    assert first_wave(step, 1.0, 8000.0, 4000.0) == pytest.approx(2.0 * step(0.0, 4000.0))
+
+
+def test_kernels_of_a_prompt_start_behind_its_work():
+    def step(decode, prefill):
+        return 0.01 + 1e-5 * prefill
+
+    def first(starts):
+        return closed_loop(step, 1.0, 1000.0, 101.0, first=FirstToken(starts=starts)).ttft
+
+    assert first(0.015) == pytest.approx(0.02)
+    assert first(0.035) == pytest.approx(0.035)
 
 
 def test_speculation_divides_the_steps():
@@ -278,6 +305,44 @@ SERVING_ROW = (
     "llama-3.1-8b,meta-llama/Llama-3.1-8B,h100_sxm,vllm,1,agg,,,,1024,512,32,2,1,1,1,140,9,\n"
     "llama-3.1-8b,meta-llama/Llama-3.1-8B,nothing,vllm,1,agg,,,,1024,512,32,2,1,1,1,140,9,\n"
 )
+
+
+def test_options_of_the_campaigns():
+    row = {"isl_tokens": "1024", "osl_tokens": "1024", "mode": "agg", "source_concurrency": "4", "tp": "2"}
+    other = {**row, "isl_tokens": "2048", "backend": "vllm"}
+    trt = {**row, "backend": "trtllm", "model_path": "Llama-3.1-70B", "system": "h200_sxm"}
+    sglang = {**row, "backend": "sglang", "system": "b200_sxm", "gemm_dtype": "nvfp4"}
+    found = options([other, trt, {**trt, "tp": "8"}, sglang, {**sglang, "source_concurrency": "16"}])
+    assert found.length.tolist() == [1.0, 0.9, 0.9, 0.9, 0.9]
+    assert found.hold.tolist() == [0.0, 20.0, 0.0, 5.0, 15.0]
+    assert found.rounds.tolist() == [math.inf, 10.0, 10.0, 10.0, 10.0]
+    assert found.chunk[1:].tolist() == [16384.0] * 4 and math.isnan(found.chunk[0])
+    early = {**trt, "model_path": "DeepSeek-R1", "measured_date": "2025-11-02"}
+    assert options([early, {**early, "measured_date": "2026-02-05"}]).chunk.tolist() == [1092.0, 8192.0]
+    short = {**row, "backend": "trtllm", "backend_version": "1.0.0rc3"}
+    assert options([short, {**short, "moe_dtype": "fp8_block"}]).slots.tolist() == [3.0, math.inf]
+
+
+BATCH_ROW = (
+    "device,num_devices,framework,model_path,isl_tokens,osl_tokens,batch,weight_dtype,kv_dtype,draft_model,"
+    "num_speculative_tokens,latency_s,throughput_tok_per_s\n"
+    "Nvidia H100 GPU,1,vLLM,meta-llama/Meta-Llama-3-8B,128,128,1,fp16,fp16,,,1,256\n"
+    "Nvidia H100 GPU,1,vLLM,meta-llama/Meta-Llama-3-8B,128,128,1,fp8,fp8,,,1,256\n"
+    "Nvidia H100 GPU,1,vLLM,meta-llama/Meta-Llama-3-8B,128,128,64,fp16,fp16,JackFram/llama-68m,3,1,256\n"
+    "Nvidia H100 GPU,1,vLLM,meta-llama/Meta-Llama-3-8B,128,128,64,fp16,fp16,,,1,256\n"
+)
+
+
+def test_narrow_weights_and_drafts_of_batches(tmp_path):
+    file = tmp_path / "batch.csv"
+    file.write_text(BATCH_ROW)
+    fit = shipped("batch")
+    part = points(read_rows(file), fit.fix)[0][0]
+    order = np.lexsort((part.draft, part.load, part.cost.numbers.dense_bytes))
+    narrow, wide, plain, drafted = fit.predict(part)["latency"][order]
+    assert narrow < 0.75 * wide < plain
+    assert part.draft[order][3] == 136e6
+    assert drafted > 0.8 * plain  # a batch of 64 gains little or nothing
 
 
 def test_score_of_an_own_table(tmp_path):

@@ -29,6 +29,7 @@ class Corrections:
                                      doc="prompt tokens at which prefill attention reaches half of it")
     link: Value = quantity("1", default=1.0, doc="achieved over nominal link bandwidth")
     latency: Value = quantity("1", default=1.0, doc="latency of a collective step over the link's own")
+    grouped: Value = quantity("1", default=1.0, doc="rate of expert products over that of dense ones")
     fused_experts: Value = quantity("1", default=1.0, doc="kernels of 4-bit experts over unfused ones")
     fractions: Mapping[str, Value] = table(quantity("1"), default=_NONE,
                                            doc="large-product fraction of the matrix peak by number format")

@@ -22,8 +22,14 @@ class Runtime:
 
     title: str = text(default="", doc="full name")
     kernel: Value = quantity("s", default=0.0, positive=False, low=0.0, doc="from one kernel to the next")
+    eager: Value = quantity("s", default=0.0, positive=False, low=0.0,
+                            doc="host, to start a kernel of a prompt, which runs without a graph")
+    eager_experts: Value = quantity("s", default=0.0, positive=False, low=0.0,
+                                    doc="the same for a kernel of an expert layer")
     step: Value = quantity("s", default=0.0, positive=False, low=0.0, doc="host time per step")
     request: Value = quantity("s", default=0.0, positive=False, low=0.0, doc="host, per sequence and step")
+    compute: Value = quantity("1", default=1.0, doc="rate of its products over that of the corrections")
+    collective: Value = quantity("1", default=1.0, doc="latency of a collective over that of the corrections")
     decode_attention: Value = quantity("1", default=1.0,
                                        doc="fraction of the bf16 peak in attention of single tokens")
     serial_attention: Value = quantity("s", default=0.0, positive=False, low=0.0,

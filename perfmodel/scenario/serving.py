@@ -13,6 +13,11 @@ Steady state of N resident requests, I prompt and O output tokens each (mean val
     t = step(D, 0) + m/n (step(D, n) - step(D, 0)),  n = tokens of a step that carries prompt pieces
     TTFT = first token of the runtime + pieces x step(D - 1, I/pieces) + wait behind other prompts
 
+A measured run starts all requests at once: of `rounds` requests per client the first finds N prompts waiting.
+Its mean time to first token is ``TTFT + (first wave - TTFT)/rounds``, with chunks of ``b = min(N I, chunk)``:
+
+    first wave = first token of the runtime + (N I/b + max(1, I/b))/2 x step(N/2, b)
+
 and ``(C - N)/throughput`` more where the memory holds only N < C requests.  One request alone meets neither
 others' prompts nor a queue: TTFT is its prefill and TPOT its decode step.
 
@@ -45,11 +50,15 @@ class FirstToken:
     latency  request handling before and after the engine [s]
     steps    engine steps that pass before a new request is scheduled and its token is handed out
     burst    share of the other requests that arrive together with this one (closed-loop clients in phase)
+    rounds   requests that each client sends in all, the first of them at the same time; inf: steady state
+    starts   time to start the kernels of a prompt without a graph, which hides behind their work [s]
     """
 
     latency: Value = 0.0
     steps: Value = 0.0
     burst: Value = 0.0
+    rounds: Value = float("inf")
+    starts: Value = 0.0
 
 
 @dataclass(frozen=True)
@@ -115,16 +124,28 @@ def closed_loop(
         load = minimum(maximum(prompts, piece), maximum(piece, chunk))
         mixed = step_time((1.0 + running) * width, load)
         step = plain + minimum(prompts / load, 1.0) * (mixed - plain)
-        prefill = pieces * step_time(running * width, piece)
+        prefill = maximum(pieces * step_time(running * width, piece), first.starts)
         wait = first.burst * others * (mixed - plain) * input / load
         ttft = first.latency + first.steps * step + prefill + wait
         # prompts cannot enter faster than a chunk per step
         needed = maximum(steps + ttft / step, resident * input / maximum(piece, chunk))
         stay = needed if turn == 0 else 0.5 * (stay + needed)
     ttft = maximum(ttft, (stay - steps) * step)
+    wave = first.latency + first_wave(step_time, resident, input, chunk, width)
+    ttft = ttft + maximum(wave - ttft, 0.0) / first.rounds
     rate = resident / (ttft + steps * step)
     queue = maximum(concurrency - resident, 0.0) / rate
     return ClosedLoop(ttft + queue, step / accepted, rate * output, resident, 1.0 + running, step)
+
+
+def first_wave(step_time: StepTime, requests: Value, input: Value, chunk: Value, width: Value = 1.0) -> Value:
+    """Mean time to the first token of requests that start together [s].
+
+    Steps carry chunks until all prompts are through; a prompt ends with the chunk that holds its last token.
+    """
+    load = minimum(requests * input, chunk)
+    full = step_time(0.5 * requests * width, load)
+    return 0.5 * (requests * input / load + maximum(1.0, input / load)) * full
 
 
 def disaggregated(
@@ -154,7 +175,7 @@ def disaggregated(
     saturate, the rate is theirs and the rest of the cycle is waiting.
     """
     pieces = ceil(input / chunk)
-    service = pieces * prefill_time(0.0 * input, input / pieces)
+    service = maximum(pieces * prefill_time(0.0 * input, input / pieces), first.starts)
     steps = maximum(output - 1.0, 1.0) / accepted
     share = minimum(concurrency / decode_workers, slots)
     step = decode_time(share * (1.0 + drafted), 0.0 * input)

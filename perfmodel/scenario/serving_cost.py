@@ -37,6 +37,9 @@ WIDE = 2.0
 #: recurrent states are kept in 32 bits [B]
 STATE_BYTES = 4.0
 
+#: sharpness of the maximum of memory and arithmetic time in grouped products
+EXPERT_SHARPNESS = 4.0
+
 LOG_2 = 0.6931471805599453
 
 #: slots of a memory without a limit
@@ -190,10 +193,15 @@ class StepCost:
         """Achieved memory bandwidth [B/s]."""
         return self.hardware.bandwidth * self.corrections.bandwidth
 
-    def product(self, weights: Value, tokens: Value, size: Value, rate: Value, used: Value = None) -> Value:
+    def product(
+        self, weights: Value, tokens: Value, size: Value, rate: Value, used: Value = None,
+        sharpness: Value = None,
+    ) -> Value:
         """Weights of `size` bytes read once; `tokens` tokens use all of them, or `used` of them each [s]."""
-        work = 2.0 * (weights if used is None else used) * tokens / (rate * self.corrections.compute)
-        return soft_maximum(weights * size / self.bandwidth, work, self.corrections.sharpness)
+        reached = rate * self.corrections.compute * self.runtime.compute
+        work = 2.0 * (weights if used is None else used) * tokens / reached
+        bend = self.corrections.sharpness if sharpness is None else sharpness
+        return soft_maximum(weights * size / self.bandwidth, work, bend)
 
     def head(self, decode: Value, prefill: Value) -> Value:
         """Head over the last position of every sequence, in 16 bits [s]."""
@@ -211,7 +219,8 @@ class StepCost:
         fullest = minimum(mean + spread, c.experts / lay.ep)
         used = c.expert * c.top_k / (lay.moe_tp * lay.ep)
         held = c.expert * fullest / lay.moe_tp
-        return self.product(held, tokens, self.numbers.expert_bytes, self.numbers.expert_rate, used)
+        rate = self.numbers.expert_rate * self.corrections.grouped
+        return self.product(held, tokens, self.numbers.expert_bytes, rate, used, EXPERT_SHARPNESS)
 
     def attention(self, decode: Value, prefill: Value) -> Value:
         """Cache and state of the running sequences, scores and values of decode tokens and prompts."""
@@ -220,8 +229,9 @@ class StepCost:
         peak = self.numbers.wide_peak
         moved = sequences * (c.cache * self.numbers.cache_bytes + STATE_BYTES * c.state) / self.bandwidth
         short = decode * c.decode_mixing / (peak * self.runtime.decode_attention)
+        reached = peak * self.runtime.compute * fix.attention_prefill
         long = (prefill / self.prompt) * c.prompt_mixing / (
-            peak * fix.attention_prefill * self.prompt / (self.prompt + fix.attention_half)
+            reached * self.prompt / (self.prompt + fix.attention_half)
         )
         serial = where(decode > 0.0, self.runtime.serial_attention * c.chain, 0.0)
         return soft_maximum(moved, short, fix.sharpness) + long + serial
@@ -238,18 +248,25 @@ class StepCost:
         fused = 1.0 + self.numbers.fused * (self.corrections.fused_experts - 1.0)
         return self.runtime.kernel * (c.launches - c.expert_launches + fused * c.expert_launches)
 
+    def starts(self) -> Value:
+        """Host time to start the kernels of a prompt one by one [s]."""
+        c, run = self.counts, self.runtime
+        return run.eager * (c.launches - c.expert_launches) + run.eager_experts * c.expert_launches
+
     def collectives(self, tokens: Value, all_tokens: Value) -> Value:
         """All-reduces of the tensor-parallel group; dispatch and combine between data-parallel ranks [3]."""
         c, lay, hw, fix = self.counts, self.layout, self.hardware, self.corrections
         near = where(lay.tp > hw.node, hw.far_link, hw.link) * fix.link
         wide = where(lay.devices > hw.node, hw.far_link, hw.link) * fix.link
-        alpha = fix.latency * hw.latency
+        alpha = self.runtime.collective * fix.latency * hw.latency
         reduce = c.reductions * alpha * (1.0 + log2(lay.tp)) + (
             sent_bytes("all_reduce", tokens * c.reduced * WIDE, lay.tp) / near
         )
+        # tokens of a device: all of them gathered, or one copy for each pick of its own
+        copies = minimum(all_tokens, tokens * c.top_k)
         routed = c.moe_layers * (
             2.0 * alpha * (1.0 + log2(lay.devices))
-            + all_tokens * c.hidden * 1.5 * WIDE * (lay.devices - 1.0) / lay.devices / wide
+            + copies * c.hidden * 1.5 * WIDE * (lay.devices - 1.0) / lay.devices / wide
         )
         return where(lay.tp > 1.0, reduce, 0.0) + where(lay.dp > 1.0, routed, 0.0)
 

@@ -1,13 +1,23 @@
 """Board power and energy of single kernels against tables of measurements.
 
-A table gives the sizes, the time and the mean board power of a kernel repeated in a loop.  Power follows from
-what the kernel keeps busy (`serving_power.board_power`); the three shares per kind of kernel are fitted.
-The power of these tables is an average over a window, so a short kernel carries some of the one before it.
+A table gives the sizes, the time t and the mean board power of a kernel repeated in a loop:
+
+    P = limit (s + (1 - s) (1 - exp(-(m u + c v)^p))),   s = before + (busy - before) t/(t + gap)
+
+u and v are the utilisations of memory and matrix units, m and c what they draw, s what runs whatever they
+do.  The bend comes from the board limit, towards which clocks fall.  The loop behind these tables makes at
+most 3,000 calls and reads the sensor every 100 ms [1]; a reading is itself an average over a window [2].  A
+loop of kernels below 33 us ends before its second reading: they carry the level of what ran `before`.
+
+References
+[1] NVIDIA aiconfigurator, collector/helper.py, commit 095f58a, https://github.com/ai-dynamo/aiconfigurator.
+[2] Yang, Adamek, Armour, Part-time power measurements: nvidia-smi's lack of attention, arXiv:2312.02741.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import astuple, dataclass, fields
 from os import PathLike
 from typing import Any
 
@@ -19,13 +29,42 @@ from perfmodel.explore.score_kernels import errors
 from perfmodel.hardware.catalog import device
 from perfmodel.ops.attention import attended_pairs, visible_keys
 from perfmodel.ops.moe import distinct_experts
-from perfmodel.scenario.serving_power import board_power, power_shares
+from perfmodel.scenario.corrections import calibration
 
 Rows = Mapping[str, Any]
+
+#: utilisation of memory and matrix units, board limit [W] and time [s] of each row
+Activity = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 ATTENTION = {"batch", "q_len", "past_len", "n_heads", "n_kv_heads", "head_dim", "window"}
 MIXTURE = {"tokens", "hidden", "inter", "topk", "experts", "moe_tp_size", "moe_ep_size"}
 POWER = {"system", "latency_us", "power_W", "energy_J"}
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Constants of a kind of kernel: shares of the board limit, draws per utilisation, gap [s], bend."""
+
+    before: float = 0.35
+    busy: float = 0.55
+    gap: float = 2e-4
+    memory: float = 2.0
+    compute: float = 5.0
+    bend: float = 1.0
+
+
+def shipped_draw(kind: str) -> Draw:
+    """Constants of the shipped fit."""
+    found = (calibration().power or {})[kind]
+    return Draw(**{field.name: float(found[field.name]) for field in fields(Draw)})
+
+
+def kernel_power(activity: Activity, draw: Draw) -> np.ndarray:
+    """Board power [W] of kernels from their activity."""
+    memory, compute, limit, time = activity
+    always = draw.before + (draw.busy - draw.before) * time / (time + draw.gap)
+    work = (draw.memory * memory + draw.compute * compute) ** draw.bend
+    return limit * (always + (1.0 - always) * (1.0 - np.exp(-work)))
 
 
 def recognises(names: Iterable[str]) -> bool:
@@ -54,7 +93,9 @@ def _attention(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     cache = np.where(np.char.startswith(rows["kv_dtype"].astype(str), "fp8"), 1.0, 2.0)
     moved = 2.0 * batch * rows["n_kv_heads"] * width * visible_keys(query, context, window) * cache
     moved = moved + 2.0 * 2.0 * batch * query * heads * width
-    key = np.where(np.char.startswith(rows["attn_dtype"].astype(str), "fp8"), "fp8", "bf16")
+    # with an 8-bit cache the products run in 8 bits too
+    narrow = np.char.startswith(rows["attn_dtype"].astype(str), "fp8") | (cache == 1.0)
+    key = np.where(narrow, "fp8", "bf16")
     return 4.0 * batch * heads * width * pairs, moved, key
 
 
@@ -69,8 +110,8 @@ def _mixture(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return 6.0 * routed * rows["hidden"] * inner, weights + 4.0 * routed * rows["hidden"], key
 
 
-def activity(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Utilisation of memory and matrix units over the measured time, and board limit [W], per row."""
+def activity(rows: Rows) -> Activity:
+    """Utilisation of memory and matrix units over the time, board limit [W] and time [s], per row."""
     flop, moved, key = work(rows)
     time = rows["latency_us"] * 1e-6
     memory, compute, limit = np.zeros(size(rows)), np.zeros(size(rows)), np.zeros(size(rows))
@@ -84,7 +125,7 @@ def activity(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         memory[mask] = moved[mask] / time[mask] / spec.main_memory.bandwidth
         compute[mask] = flop[mask] / time[mask] / peak
         limit[mask] = spec.power.peak
-    return np.minimum(memory, 1.0), np.minimum(compute, 1.0), limit
+    return np.minimum(memory, 1.0), np.minimum(compute, 1.0), limit, time
 
 
 def score_power(path: str | PathLike[str]) -> dict[str, Any]:
@@ -99,8 +140,7 @@ def score_power(path: str | PathLike[str]) -> dict[str, Any]:
         raise ArgumentError("data", str(path), "at least one row with time, power and energy above 0")
     rows = take(rows, good)
     kind = kind_of(rows)
-    memory, compute, limit = activity(rows)
-    watts = board_power(limit, memory, compute, power_shares(kind))
+    watts = kernel_power(activity(rows), shipped_draw(kind))
     joules = watts * rows["latency_us"] * 1e-6
     formats = rows["dtype"] if "dtype" in rows else rows["attn_dtype"]
     names = np.array([f"{s}/{f}" for s, f in zip(rows["system"], formats, strict=True)])
@@ -116,35 +156,42 @@ def score_power(path: str | PathLike[str]) -> dict[str, Any]:
     return {"kind": kind, "summary": summary, "groups": groups}
 
 
-def fit_shares(rows: Rows) -> tuple[float, float, float]:
-    """Static, memory and compute share of the board limit with the least mean relative error."""
+#: how far the logarithms of the constants may go from the start of the fit
+LOWEST = np.array([-1.0, -0.7, -2.0, -2.0, -2.0, -0.7])
+HIGHEST = np.array([1.0, 0.55, 3.0, 2.0, 2.0, 0.7])
+
+
+def fit_draw(found: Activity, real: np.ndarray) -> Draw:
+    """Constants with the least mean relative error."""
     from scipy.optimize import least_squares
 
-    memory, compute, limit = activity(rows)
+    start = np.log(astuple(Draw()))
 
     def residuals(logs: np.ndarray) -> np.ndarray:
-        s, m, c = np.exp(logs)
-        guess = board_power(limit, memory, compute, (float(s), float(m), float(c)))
-        return np.asarray(np.sqrt(np.abs(guess / rows["power_W"] - 1.0) + 1e-3))
+        guess = kernel_power(found, Draw(*np.exp(logs)))
+        return np.asarray(np.sqrt(np.abs(guess / real - 1.0) + 1e-3))
 
-    found = least_squares(residuals, np.log([0.35, 0.5, 1.4]), bounds=(np.log(1e-3), np.log(10.0)))
-    static, moving, working = (float(v) for v in np.exp(found.x))
-    return static, moving, working
+    best = least_squares(residuals, start, bounds=(start + LOWEST, start + HIGHEST))
+    return Draw(*(float(v) for v in np.exp(best.x)))
 
 
 def fit_report(path: str | PathLike[str], folds: int = 5) -> tuple[dict[str, float], dict[str, Any]]:
-    """Shares of a table, and the error on widths (head counts, hidden sizes) that the fit had not seen."""
+    """Constants of a table, and the error on widths (head counts, hidden sizes) that the fit had not seen."""
     rows = read_table(str(path))
     width = rows["n_heads"] if "n_heads" in rows else rows["hidden"]
-    known = np.unique(width)
-    fold = np.searchsorted(known, width) % folds
-    memory, compute, limit = activity(rows)
+    fold = np.searchsorted(np.unique(width), width) % folds
+    found, real = activity(rows), rows["power_W"]
     unseen = np.zeros(size(rows))
     for part in range(folds):
-        shares = fit_shares({name: values[fold != part] for name, values in rows.items()})
-        unseen[fold == part] = board_power(limit, memory, compute, shares)[fold == part]
-    shares = fit_shares(rows)
-    seen = board_power(limit, memory, compute, shares)
+        hidden = fold == part
+        draw = fit_draw(_chosen(found, ~hidden), real[~hidden])
+        unseen[hidden] = kernel_power(_chosen(found, hidden), draw)
+    draw = fit_draw(found, real)
     report = {"data": str(path).rsplit("/", 1)[-1], "rows": size(rows),
-              "in_sample": errors(seen, rows["power_W"]), "unseen_width": errors(unseen, rows["power_W"])}
-    return dict(zip(("static", "memory", "compute"), shares, strict=True)), report
+              "in_sample": errors(kernel_power(found, draw), real), "unseen_width": errors(unseen, real)}
+    return dict(zip((f.name for f in fields(Draw)), astuple(draw), strict=True)), report
+
+
+def _chosen(found: Activity, mask: np.ndarray) -> Activity:
+    memory, compute, limit, time = (values[mask] for values in found)
+    return memory, compute, limit, time

@@ -17,7 +17,7 @@ import numpy as np
 from perfmodel import shipped
 from perfmodel.explore.score_kernels import errors
 from perfmodel.scenario.corrections import corrections
-from perfmodel.scenario.runtime import profiles
+from perfmodel.scenario.runtime import Runtime, profiles
 from perfmodel.scenario.serving_power import utilisation
 from perfmodel.validation.names import config_folders
 from perfmodel.validation.power_score import fit_report
@@ -235,14 +235,16 @@ RUNTIME_HEADER = """\
 
 def _profiles(found: Mapping[str, Any]) -> dict[str, Any]:
     """YAML form of the profiles: fitted fields in SI units with their unit, the rest as it was."""
-    units = {"kernel": "us", "step": "us", "request": "us", "serial_attention": "ns", "first_token": "ms"}
+    units = {"kernel": "us", "eager": "us", "eager_experts": "us", "step": "us", "request": "us",
+             "serial_attention": "ns", "first_token": "ms"}
+    plain = Runtime()
     scales = {"us": 1e6, "ns": 1e9, "ms": 1e3}
     out: dict[str, Any] = {}
     for name, profile in found["profiles"].items():
         entry: dict[str, Any] = {"title": profile.title}
         for key in dict.fromkeys((*SERVING_FIELDS, *BATCH_FIELDS, *RUNTIME_STARTS)):
             value = getattr(profile, key)
-            if not value:
+            if value == getattr(plain, key):
                 continue
             if key == "reserve":
                 entry[key] = f"{value / 1e9:g} GB"

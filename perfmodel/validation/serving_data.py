@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from os import PathLike
@@ -32,9 +33,10 @@ from perfmodel.hardware.catalog import device as device_of
 from perfmodel.hardware.catalog import system as system_of
 from perfmodel.scenario.corrections import Corrections
 from perfmodel.scenario.runtime import Runtime
-from perfmodel.scenario.serving_cost import Hardware, Layout, Numbers, StepCost
+from perfmodel.scenario.serving_cost import WIDE, Hardware, Layout, Numbers, StepCost
 from perfmodel.scenario.serving_counts import step_counts
 from perfmodel.validation.names import hardware_name, served_workload
+from perfmodel.validation.serving_campaigns import Options, options
 
 Row = Mapping[str, str]
 
@@ -82,6 +84,8 @@ class Points:
     speculative  chance that the engine drafted tokens
     moe          rows of mixture models
     workers      prefill and decode workers of each row
+    options      how the points were measured
+    draft        weights of the model that drafts tokens [B]
     """
 
     kind: str
@@ -95,6 +99,8 @@ class Points:
     speculative: np.ndarray
     moe: np.ndarray
     workers: np.ndarray
+    options: Options
+    draft: np.ndarray
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -178,8 +184,8 @@ def _serving_key(row: Row) -> tuple[Any, ...]:
 
 
 def _batch_key(row: Row) -> tuple[Any, ...]:
-    names = ("device", "framework", "model_path")
-    return (*(row.get(n) or "" for n in names), row.get("parallelism") or "")
+    names = ("device", "framework", "model_path", "parallelism", "weight_dtype", "kv_dtype", "draft_model")
+    return tuple(row.get(n) or "" for n in names)
 
 
 def _serving_points(
@@ -190,7 +196,10 @@ def _serving_points(
         raise ArgumentError("source_concurrency", "", "a number of requests in flight")
     side = "decode_" if mode == "disagg" else ""
     load = np.array([_number(r, "source_concurrency") for r in rows])
-    input, output = (np.array([_number(r, n) for r in rows]) for n in ("isl_tokens", "osl_tokens"))
+    ran = options(rows)
+    input, output = (
+        ran.length * np.array([_number(r, n) for r in rows]) for n in ("isl_tokens", "osl_tokens")
+    )
     middle = input + 0.5 * output
     marked = np.array([_speculative(r) for r in rows])
     workload = served_workload(model, folders)
@@ -211,7 +220,7 @@ def _serving_points(
         "disaggregated" if side else "serving", rows, names, load, input, output,
         _full(cost(_layout(rows, side, moe)), len(rows)),
         None if prefill is None else _full(prefill, len(rows)), marked, np.full(len(rows), moe),
-        workers.T,
+        workers.T, ran, np.zeros(len(rows)),
     )
 
 
@@ -270,7 +279,7 @@ def _speculative(row: Row) -> float:
 def _batch_points(
     key: tuple[Any, ...], rows: list[Row], fix: Corrections, folders: tuple[Path, ...]
 ) -> Points:
-    device, framework, model, parallelism = key
+    device, framework, model, parallelism, weights, cache, draft = key
     engine = framework + {"AMD": " on ROCm", "Hab": " on Gaudi", "Int": " on XPU"}.get(device[:3], "")
     if parallelism not in ("", "Tensor Parallelism"):
         raise ArgumentError("parallelism", parallelism, "tensor parallelism")
@@ -286,15 +295,26 @@ def _batch_points(
     layout = Layout(group, ones, group if moe else ones, ones)
     counts = step_counts(workload, context=input + 0.5 * output, prompt=input, tp=group)
     alike = np.ones_like(load) if framework == "TensorRT-LLM" else load
-    numbers = Numbers.of(hardware, fix, "bf16")
+    # TensorRT-LLM widens int8 weights before it multiplies
+    kept, narrow = _dtype("int8_wo" if weights == "int8" else weights)
+    stored = cache if cache == "int8" else _dtype(cache)[0]
+    numbers = Numbers.of(hardware, fix, kept, cache=stored, weight_only=narrow)
     middle = input + 0.5 * output
-    cost = StepCost(counts, hardware, layout, numbers, _profile(engine), fix, input, middle, 1.0, alike)
+    width = 1.0 + np.array([_number(r, "num_speculative_tokens") if draft else 0.0 for r in rows])
+    cost = StepCost(counts, hardware, layout, numbers, _profile(engine), fix, input, middle, width, alike)
     names = np.full(len(rows), RUNTIMES[engine])
     flat = np.zeros(len(rows))
     return Points(
         "batch", rows, names, load, input, output, _full(cost, len(rows)), None, flat,
-        np.full(len(rows), moe), np.ones((len(rows), 2)),
+        np.full(len(rows), moe), np.ones((len(rows), 2)), Options.unknown(len(rows)),
+        np.full(len(rows), _draft_bytes(draft)),
     )
+
+
+def _draft_bytes(name: str) -> float:
+    """16-bit weights of a model whose name says its size, such as llama-68m."""
+    size = re.search(r"(\d+(?:\.\d+)?)(m|b)\b", name.lower())
+    return WIDE * float(size[1]) * {"m": 1e6, "b": 1e9}[size[2]] if size else 0.0
 
 
 def _profile(engine: str) -> Runtime:
@@ -336,6 +356,8 @@ def _taken(value: Any, index: np.ndarray) -> Any:
     if isinstance(value, StepCost):
         bare = _mapped(_with(value, corrections=None), lambda v: v[index])
         return _with(bare, corrections=value.corrections)
+    if isinstance(value, Options):
+        return _mapped(value, lambda v: v[index])
     return value[index] if isinstance(value, np.ndarray) else value
 
 

@@ -25,19 +25,27 @@ STARTS: Mapping[str, tuple[float, float, float, float]] = {
     "bandwidth": (0.88, 0.6, 1.0, 0.1), "compute": (1.0, 0.6, 1.3, 0.15), "sharpness": (1.3, 1.0, 4.0, 0.25),
     "elementwise": (1.5, 0.5, 6.0, 0.4), "attention_prefill": (0.65, 0.3, 1.0, 0.1),
     "link": (0.75, 0.4, 1.0, 0.1),
-    "latency": (2.0, 0.5, 10.0, 0.5), "fused_experts": (0.8, 0.3, 1.0, 0.3),
+    "latency": (2.0, 0.5, 10.0, 0.5), "grouped": (0.5, 0.1, 1.2, 0.3), "fused_experts": (0.8, 0.3, 1.0, 0.3),
 }
+
+#: corrections that only mixtures of experts with independent prompts tell
+EXPERTS = ("fused_experts", "grouped")
 
 #: runtime field -> the same
 RUNTIME_STARTS: Mapping[str, tuple[float, float, float, float]] = {
-    "kernel": (4e-6, 5e-7, 2e-5, 0.5), "step": (1e-3, 5e-5, 2e-2, 1.0), "request": (15e-6, 1e-6, 2e-4, 1.0),
+    "kernel": (4e-6, 5e-7, 2e-5, 0.5), "eager": (2e-5, 1e-6, 3e-4, 0.7),
+    "eager_experts": (8e-5, 1e-6, 6e-4, 0.7), "step": (1e-3, 5e-5, 2e-2, 1.0),
+    "request": (15e-6, 1e-6, 2e-4, 1.0),
     "decode_attention": (0.25, 0.004, 1.0, 0.7), "serial_attention": (3e-9, 1e-11, 3e-8, 1.0),
     "first_token": (0.05, 1e-3, 0.4, 1.0), "first_steps": (3.0, 0.3, 12.0, 0.7),
-    "burst": (0.1, 0.003, 1.0, 0.7),
-    "reserve": (3e9, 5e8, 8e9, 0.4),
+    "burst": (0.03, 0.001, 1.0, 0.7),
+    "reserve": (3e9, 5e8, 8e9, 0.4), "compute": (0.6, 0.15, 3.0, 0.7), "collective": (1.0, 0.25, 2.0, 0.7),
 }
-SERVING_FIELDS = ("kernel", "step", "request", "first_token", "first_steps", "burst")
+FIRST_FIELDS = ("eager", "eager_experts", "first_token", "first_steps", "burst")
+SERVING_FIELDS = ("kernel", "step", "request", *FIRST_FIELDS)
 BATCH_FIELDS = ("kernel", "step", "request", "decode_attention", "serial_attention")
+#: what engines on other devices than the corrections come from have too
+OTHER_FIELDS = ("compute", "collective")
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,7 @@ def measured(points: Points) -> dict[str, np.ndarray]:
 
 def unqueued(points: Points) -> np.ndarray:
     """Points whose first token is not dominated by queueing: concurrency x prompt within 32,768 tokens."""
-    return np.asarray(points.load * points.input <= 32768.0)
+    return np.asarray(points.load * points.column("isl_tokens") <= 32768.0)
 
 
 def soft(errors: np.ndarray) -> np.ndarray:
@@ -81,7 +89,7 @@ def soft(errors: np.ndarray) -> np.ndarray:
     return np.asarray(np.sign(errors) * np.sqrt(2.0 * (np.sqrt(1.0 + errors**2) - 1.0)))
 
 
-def fit_serving(data: Points, base: Fit, rounds: int = 30) -> Fit:
+def fit_serving(data: Points, base: Fit, rounds: int = 15) -> Fit:
     """Corrections and profiles of aggregated serving points, fitted to both metrics at once."""
     names = sorted(set(data.runtimes.tolist()))
     slots = [("fix", k, s) for k, s in STARTS.items()]
@@ -101,7 +109,7 @@ def fit_serving(data: Points, base: Fit, rounds: int = 30) -> Fit:
 def fit_batch(data: Points, base: Fit, rounds: int = 60) -> Fit:
     """Corrections and profiles of static batches."""
     names = sorted(set(data.runtimes.tolist()))
-    slots = [("fix", k, s) for k, s in STARTS.items() if k != "fused_experts"]
+    slots = [("fix", k, s) for k, s in STARTS.items() if k not in EXPERTS]
     slots += [(name, k, RUNTIME_STARTS[k]) for name in names for k in BATCH_FIELDS]
     real = measured(data)["latency"]
     return _solve(
@@ -112,7 +120,7 @@ def fit_batch(data: Points, base: Fit, rounds: int = 60) -> Fit:
 def fit_profile(data: Points, base: Fit, rounds: int = 60) -> Fit:
     """The profile of the one runtime of `data`, with the corrections kept."""
     name = str(data.runtimes[0])
-    starts = {k: RUNTIME_STARTS[k] for k in BATCH_FIELDS}
+    starts = {k: RUNTIME_STARTS[k] for k in (*BATCH_FIELDS, *OTHER_FIELDS)}
     slots = [(name, k, (s[0], s[1] / 5.0, s[2] * 20.0, s[3])) for k, s in starts.items()]
     real = measured(data)["latency"]
     return _solve(

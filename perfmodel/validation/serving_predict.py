@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from perfmodel.algebra import Value
 from perfmodel.scenario.corrections import Corrections
 from perfmodel.scenario.runtime import Runtime
 from perfmodel.scenario.serving import ClosedLoop, FirstToken, closed_loop, disaggregated, static_batch
@@ -34,7 +35,7 @@ def predict(
     """ttft and tpot [s], or the latency of a batch [s]."""
     cost = equipped(points.cost, points.runtimes, profiles, fix)
     if points.kind == "batch":
-        return {"latency": batch_latency(points, cost)}
+        return {"latency": batch_latency(points, cost, accepted)}
     plain = serving_state(points, replace(cost, width=np.ones(len(points))), profiles, fix, 1.0)
     chance = points.speculative
     found = {"ttft": np.asarray(plain.ttft), "tpot": np.asarray(plain.tpot)}
@@ -49,11 +50,12 @@ def serving_state(
     points: Points, cost: StepCost, profiles: Profiles, fix: Corrections, accepted: float
 ) -> ClosedLoop:
     """Closed-loop steady state of each point."""
-    run = cost.runtime
-    first = FirstToken(run.first_token, run.first_steps, run.burst)
-    common = {"chunk": run.chunk, "first": first, "accepted": accepted, "drafted": cost.width - 1.0}
+    run, ran = cost.runtime, points.options
+    first = FirstToken(run.first_token, run.first_steps + ran.hold, run.burst, ran.rounds, cost.starts())
+    chunk = np.where(np.isfinite(ran.chunk), ran.chunk, run.chunk)
+    common = {"chunk": chunk, "first": first, "accepted": accepted, "drafted": cost.width - 1.0}
     # on average a request has generated half of its answer
-    slots = cost.slots(points.input + 0.5 * points.output)
+    slots = np.minimum(cost.slots(points.input + 0.5 * points.output), ran.slots)
     if points.prefill is None:
         return closed_loop(cost, points.load, points.input, points.output, slots=slots, **common)
     prefill = equipped(points.prefill, points.runtimes, profiles, fix)
@@ -63,13 +65,21 @@ def serving_state(
     )
 
 
-def batch_latency(points: Points, cost: StepCost) -> np.ndarray:
-    """Latency of equal requests that start together."""
-    run = cost.runtime
+def batch_latency(points: Points, cost: StepCost, accepted: float = 2.1) -> np.ndarray:
+    """Latency of equal requests that start together.
+
+    A drafting model runs once per drafted token, each time through the host and its weights.
+    """
+    run, drafted = cost.runtime, cost.width - 1.0
     # growing caches: the mean over the steps in which requests compete for memory
     slots = cost.slots(points.input + np.where(run.whole_waves > 0, 1.0, 0.75) * points.output)
     prompts = replace(cost, routed=None)
+
+    def decode(size: Value, prefill: Value) -> Value:
+        draft = drafted * (run.step + run.request * size + points.draft / cost.bandwidth)
+        return (cost(size * cost.width, prefill) + draft) / np.where(drafted > 0, accepted, 1.0)
+
     return np.asarray(static_batch(
-        prompts, cost, points.load, points.input, points.output, slots=slots, chunk=run.chunk,
+        prompts, decode, points.load, points.input, points.output, slots=slots, chunk=run.chunk,
         whole_waves=run.whole_waves,
     ))

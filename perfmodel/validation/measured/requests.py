@@ -80,6 +80,8 @@ def _split(table: Table, fidelity: str) -> dict[str, Any]:
 
 
 def _first(table: Table, fidelity: str) -> dict[str, Any]:
+    if fidelity == "calibrated":
+        return _served_first(table)
     from perfmodel.hardware.catalog import system
     from perfmodel.scenario.inference import inference
     from perfmodel.validation.names import hardware_name, served_workload
@@ -99,6 +101,26 @@ def _first(table: Table, fidelity: str) -> dict[str, Any]:
     metrics = {"ttft": (each(len(value["batch"]), ttft), table.numbers("ttft_s"))}
     labels = {name: table.texts(name) for name in ("framework", "device", "model_path")}
     return scored(metrics, labels, fidelity)
+
+
+def _served_first(table: Table) -> dict[str, Any]:
+    """First tokens as batches with one output token, through the profiles of their engines."""
+    import numpy as np
+
+    from perfmodel.validation.names import config_folders
+    from perfmodel.validation.serving_data import points
+    from perfmodel.validation.serving_fit import shipped
+
+    names = tuple(table.columns)
+    rows = [dict(zip(names, values, strict=True)) for values in zip(*table.columns.values(), strict=True)]
+    fit = shipped("batch")
+    parts, skipped = points([{**row, "latency_s": row["ttft_s"]} for row in rows], fit.fix, config_folders())
+    if not parts:
+        raise ArgumentError("data", "; ".join(skipped), "a table with at least one known model and device")
+    found = parts[0]
+    metrics = {"ttft": (np.asarray(fit.predict(found)["latency"]), found.column("latency_s"))}
+    labels = {n: found.labels(n).tolist() for n in ("framework", "device", "model_path")}
+    return scored(metrics, labels, "calibrated")
 
 
 def _energy(table: Table, fidelity: str) -> dict[str, Any]:
