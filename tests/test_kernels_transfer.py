@@ -7,7 +7,7 @@ import pytest
 
 from perfmodel.engine.kernels.calibration import KernelCalibration, corrections_for
 from perfmodel.engine.kernels.facts import gpu_facts
-from perfmodel.engine.kernels.lineage import architecture, distance, lineage, pass_on, stand_ins
+from perfmodel.engine.kernels.lineage import architecture, distance, lineage, pass_on, scale, stand_ins
 from perfmodel.engine.kernels.stream import StreamCorrections, stream_time
 from perfmodel.explore import fit_kernels
 from perfmodel.explore.left_out import left_out
@@ -70,13 +70,21 @@ def test_a_known_kernel_stands_in_alone_and_else_all_of_its_formats():
 def test_values_are_geometric_means_that_favour_the_near():
     donors = {"h100-sxm5": {"vllm/linear/bfloat16": entry(compute=0.8)},
               "b200-sxm": {"vllm/linear/bfloat16": entry(compute=0.4)}}
-    found = pass_on("a100-sxm-80gb", "vllm/linear/bfloat16", donors, {"compute": 1.0, "step": 3.0})
+    found = pass_on("a100-sxm-80gb", "gemm", "vllm/linear/bfloat16", donors, {"compute": 1.0, "step": 3.0})
     weight = math.exp(-0.3 * 4.0 * 0.5)  # B200 is one generation further
     assert found.values["compute"] == pytest.approx(math.exp((math.log(0.8) + weight * math.log(0.4)) / (1 + weight)))
-    assert found.values["step"] == pytest.approx(3.0)
+    assert found.values["step"] == pytest.approx(3.0 * 1.5)  # products of a warp wait for their operands
     assert (found.donors, found.same_kernel) == (("h100-sxm5", "b200-sxm"), True)
-    near = pass_on("h200-sxm", "vllm/linear/bfloat16", donors, {"compute": 1.0})
+    near = pass_on("h200-sxm", "gemm", "vllm/linear/bfloat16", donors, {"compute": 1.0})
     assert 0.4 < near.values["compute"] < 0.8
+
+
+def test_corrections_are_worth_less_or_more_on_another_kind_of_chip():
+    assert scale("resident", "gemm", "h100-sxm5", "l40s") == 2.0
+    assert scale("resident", "gemm", "rtx-pro-6000-server", "a100-sxm-80gb") == 0.5
+    assert scale("step", "gemm", "l40s", "h100-sxm5") == pytest.approx(1 / 1.5)
+    assert scale("step", "mamba2", "l40s", "h100-sxm5") == scale("dram", "gemm", "l40s", "h100-sxm5") == 1.0
+    assert scale("step", "gemm", "a machine", "h100-sxm5") == 1.0
 
 
 def test_a_measured_device_and_its_kin_use_their_file_and_others_borrow():

@@ -134,7 +134,7 @@ def passed_on(family: str, kind: type[Any], device: str, group: str,
     if not donors:
         return Applied(kind(), "", "")
     starts: dict[str, Any] = {f.name: f.default for f in fields(kind)}
-    found = pass_on(device, group, donors, starts)
+    found = pass_on(device, family, group, donors, starts)
     kernel = "same kernel" if found.same_kernel else "other kernel"
     low, high = transfer().get(family, {}).get(kernel, {}).get("spread", (0.6, 1.8))
     return Applied(kind(**found.values), "+".join(found.donors), found.group, float(low), float(high))

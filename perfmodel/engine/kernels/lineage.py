@@ -2,10 +2,12 @@
 
     distance = sum of the weights of differing traits + weight x difference of generations
     score    = likeness of the group of kernels - 4 x distance
-    value    = geometric mean over the donors, weight exp(-0.3 x score below the best), none 4 below it
+    value    = geometric mean over the donors, weight exp(-0.3 x score below the best), none 4 below it, of
+               their values x what a correction is worth on the one kind of chip over the other
 
-Architectures, traits and weights are data (``hardware_specs/calibrations/lineage.yaml``); the errors and the
-interval of what is passed on are those on measured devices whose own file was left out (``transfer.yaml``).
+Architectures, traits, weights and worths are data (``hardware_specs/calibrations/lineage.yaml``); the errors
+and the interval of what is passed on are those on measured devices whose own file was left out
+(``transfer.yaml``).
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ class Lineage:
     data: str = text(doc="where the traits come from")
     date: str = text(doc="day of the last change")
     weights: Any = anything(doc="trait -> distance of two architectures that differ in it")
+    scales: Any = anything(doc="correction -> trait, its worth by value of the trait, families it is not for")
     architectures: Any = anything(doc="name -> devices (patterns) and traits")
     provenance: FrozenMap[Provenance] = field(default_factory=FrozenMap, compare=False, repr=False)
 
@@ -64,6 +67,16 @@ def distance(one: str, other: str) -> float:
         weight * (abs(mine[trait] - theirs[trait]) if trait == "generation" else mine[trait] != theirs[trait])
         for trait, weight in known.weights.items()
     ))
+
+
+def scale(correction: str, family: str, donor: str, device: str) -> float:
+    """What a correction of a donor is multiplied by on a device."""
+    known, names = lineage(), (architecture(donor), architecture(device))
+    rule = known.scales.get(correction)
+    if rule is None or family in rule["except"] or "" in names:
+        return 1.0
+    theirs, mine = (rule["worth"].get(known.architectures[name][rule["trait"]], 1.0) for name in names)
+    return float(mine / theirs)
 
 
 def likeness(asked: str, candidate: str) -> tuple[float, float]:
@@ -139,11 +152,11 @@ class PassedOn:
     same_kernel: bool  #: a donor knows the source that was asked for
 
 
-def pass_on(device: str, group: str, donors: Mapping[str, Mapping[str, Any]],
+def pass_on(device: str, family: str, group: str, donors: Mapping[str, Mapping[str, Any]],
             defaults: Mapping[str, float]) -> PassedOn:
-    """Corrections for a group of kernels of a device.
+    """Corrections for a group of kernels of a family on a device.
 
-    donors    measured device -> group -> entry with ``values``, all of one family, none empty
+    donors    measured device -> group -> entry with ``values`` of the family, none empty
     defaults  name of every correction and its value where a donor does not state it
     """
     offers = []
@@ -151,8 +164,9 @@ def pass_on(device: str, group: str, donors: Mapping[str, Mapping[str, Any]],
         chosen = stand_ins(group, known)
         nearest = max(chosen, key=lambda one: chosen[one])
         score = sum(likeness(group, nearest)) - PER_DISTANCE * distance(device, name)
-        offers.append((score, name, nearest, _mean([known[one]["values"] for one in chosen],
-                                                   list(chosen.values()), defaults)))
+        values = _mean([known[one]["values"] for one in chosen], list(chosen.values()), defaults)
+        scaled = {one: value * scale(one, family, name, device) for one, value in values.items()}
+        offers.append((score, name, nearest, scaled))
     offers.sort(key=lambda offer: -offer[0])
     best = offers[0][0]
     used = [offer for offer in offers if offer[0] >= best - REACH]

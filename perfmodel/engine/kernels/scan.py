@@ -40,10 +40,11 @@ ROW_TOKENS = 1024.0
 #: blocks that share a processor: 2048 resident threads [4] over the 128 of a block of channels; 1 where a
 #: block keeps a state of its own in registers and shared memory
 RESIDENT = {"conv": 16.0, "row_conv": 16.0, "update": 16.0}
-#: [s] of a step: one round trip to DRAM and back (0.32 to 0.37 us [5]); 64 dependent rows of the triangular
-#: inverse of a chunk [1], 50 clocks each
-STEP_TIME = {"chunk": 2e-6}
+#: [s] a step that waits for DRAM and back (0.32 to 0.37 us [5]), and the store
 ROUND_TRIP = 0.5e-6
+#: clocks: 64 dependent rows of the triangular inverse of a chunk [1], 50 each; start of a kernel (3 us at
+#: 1.8 GHz) and of a block
+CHUNK_CLOCKS, KERNEL_CLOCKS, BLOCK_CLOCKS = 3200.0, 5400.0, 360.0
 #: kernels of one call: cumulated gates, key products, inverse, its products, states, outputs [1]
 KERNELS = {"chunk": 6.0}
 
@@ -52,10 +53,10 @@ KERNELS = {"chunk": 6.0}
 class ScanCorrections:
     """Dimensionless corrections of a scan kernel; 1 is the documented reference."""
 
-    launch: Value = correction(0.1, 60.0)  # fixed time of a kernel over 3 us
+    launch: Value = correction(0.1, 60.0)  # fixed time of a kernel over 5400 clocks
     dram: Value = correction(0.05, 1.3)  # DRAM rate over 0.9 of nominal
-    step: Value = correction(0.001, 50.0)  # a token over a round trip to DRAM, a chunk over 2 us
-    start: Value = correction(0.001, 60.0)  # start of a block over 0.2 us
+    step: Value = correction(0.001, 50.0)  # a token over a round trip to DRAM, a chunk over 3200 clocks
+    start: Value = correction(0.001, 60.0)  # start of a block over 360 clocks
     compute: Value = correction(0.005, 2.0, 0.5)  # matrix rate over half of the bf16 peak
     overlap: Value = correction(0.3, 5.0)  # p of the soft maximum over 3
     tail: Value = correction(0.02, 1.0, 0.5)  # 1: whole waves
@@ -104,9 +105,10 @@ def scan_time(kind: str, batch: Value, query: Value, key_heads: Value, key_dim: 
     cold = 0.2 + 0.8 * miss_share(moved, 0.5 * c.resident * gpu.l2_bytes)
     memory = moved * cold / (0.9 * c.dram * gpu.dram)
     waves = wave_count(blocks, gpu.processors * RESIDENT.get(kind, 1.0), c.tail)
-    rounds = waves * (STEP_TIME.get(kind, ROUND_TRIP) * c.step * steps + 0.2e-6 * c.start)
+    step = CHUNK_CLOCKS / gpu.clock if kind == "chunk" else ROUND_TRIP
+    rounds = waves * (step * c.step * steps + BLOCK_CLOCKS / gpu.clock * c.start)
     matrix = flop / (0.5 * c.compute * gpu.matrix("bf16"))
-    launch = 3e-6 * KERNELS.get(kind, 1.0) * c.launch + 1e-6 * c.sequence * batch
+    launch = KERNEL_CLOCKS / gpu.clock * KERNELS.get(kind, 1.0) * c.launch + 1e-6 * c.sequence * batch
     seconds = launch + soft_maximum(power, rounds, memory, matrix)
     seconds = (seconds**4 + (3e-6 * c.host) ** 4) ** 0.25
     return KernelTime(seconds, launch, np.maximum(rounds, matrix), memory, waves)
