@@ -31,7 +31,7 @@ class RowStationaryMapping:
 
 @dataclass(frozen=True, kw_only=True)
 class RowStationaryBuses:
-    """Words per cycle of the on-chip networks; Eyeriss: 64, 16 and 64 bit, words of 16 (recalled, [2])."""
+    """Words per cycle of the on-chip networks; Eyeriss: 64, 16 and 64 bit, words of 16 [2]."""
 
     filter: Value = 4.0
     ifmap: Value = 1.0
