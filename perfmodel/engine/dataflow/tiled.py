@@ -9,7 +9,8 @@ block and up to DIM output columns, each at least 4 rows long (two accumulator w
 cycles apart), a preload of new weights DIM rows [2]; compute waits until all three loads of the tile are
 complete, stores wait for compute, two loops are concurrent [2]; requests of at most 64 B over a bus of 16
 B/cycle [2]; results leave in rows of DIM elements [2]; main memory 8 B/cycle [3]; last-level cache 512 KiB
-(recalled: Chipyard default [4]).
+(recalled: Chipyard default [4]).  The core writes inputs and weights before the layer starts, so those that
+fit the cache are there (assumed).
 
 [1] H. Genc et al., "Gemmini", DAC 2021, arXiv:1911.09925.
 [2] github.com/ucb-bar/gemmini: Configs.scala, ExecuteController.scala, LoopConv.scala.
@@ -21,9 +22,9 @@ B/cycle [2]; results leave in rows of DIM elements [2]; main memory 8 B/cycle [3
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from perfmodel.algebra import Value, ceil_div, maximum, minimum, product
+from perfmodel.algebra import Value, ceil_div, maximum, minimum, product, total, where
 from perfmodel.engine.dataflow.accelerator import check
 
 #: Loops of a convolution as this module names them: filters, channels, output columns and rows, taps, batch.
@@ -81,6 +82,8 @@ def tiled_cycles(
     ``first load + (tiles - 1) max(compute, load, store) + compute + store`` [cycle]
     """
     size = {loop: tile.get(loop, 1.0) for loop in LOOPS}
+    cached = _footprint(size, outer, stride) <= machine.cache
+    machine = replace(machine, memory=where(cached, machine.bus, machine.memory))
     tiles = product(times for _, times in outer)
     compute = _compute(size, machine)
     load = sum(_load(size, outer, stride, name, machine, first=False) for name in ("input", "weight"))
@@ -111,6 +114,14 @@ def _bytes(size: Mapping[str, Value], stride: Value, name: str) -> Value:
         return size["r"] * size["s"] * size["c"] * size["k"]
     columns, rows = (size["p"] - 1.0) * stride + size["r"], (size["q"] - 1.0) * stride + size["s"]
     return size["b"] * columns * rows * size["c"]
+
+
+def _footprint(size: Mapping[str, Value], outer: Sequence[tuple[str, Value]], stride: Value) -> Value:
+    """Bytes of all inputs and weights of the layer; rows and columns that tiles share count in each."""
+    return total(
+        _bytes(size, stride, name) * product(times for loop, times in outer if loop in _CONCERNS[name])
+        for name in ("input", "weight")
+    )
 
 
 def _load(
