@@ -138,9 +138,14 @@ def _coverage(mine: Sequence[Scored], others: Sequence[Scored]) -> float:
 
 
 def _spread(scored: Sequence[Scored]) -> list[float]:
-    """10 % and 90 % quantile of measured over predicted time; every row of a device counts alike."""
+    """10 % and 90 % quantile of measured over predicted time and of its inverse.
+
+    Whether the next device is faster or slower than its donors is not known: where A is predicted too fast
+    from B, B is predicted too slow from A.
+    """
     ratio = np.concatenate([one.measured / one.predicted for one in scored])
-    weight = np.concatenate([np.full(len(one.measured), one.weight) for one in scored])
+    ratio = np.concatenate([ratio, 1.0 / ratio])
+    weight = np.tile(np.concatenate([np.full(len(one.measured), one.weight) for one in scored]), 2)
     order = np.argsort(ratio)
     share = (np.cumsum(weight[order]) - 0.5 * weight[order]) / weight.sum()
     return [round(float(np.interp(q, share, ratio[order])), 3) for q in (0.1, 0.9)]
