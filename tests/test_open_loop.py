@@ -374,3 +374,37 @@ def test_no_limit_of_memory_and_random_lengths():
     assert alike.capacity == pytest.approx(loop.request_rate, rel=0.01)
     nearly = pm.serving("llama-3.1-8b", "h100-sxm5", rate=1, input=1024, output=128, input_cv=1e-3)
     assert nearly.capacity == pytest.approx(alike.capacity, rel=0.12)  # replayed, in waves that start together
+
+
+def test_results_of_replays_go_on(shared):
+    """Pickles, tables, searches and sensitivities of the open loop, and of one of several traces."""
+    import pickle
+
+    r = pm.serving("llama-3.1-8b", "h100-sxm5", rate=[1, 4, 8], slo={"ttft": 1}, requests=500)
+    assert float(pickle.loads(pickle.dumps(r)).capacity[0]) == float(r.capacity[0])
+    assert np.all(r.low.ttft_p90 < r.ttft_p90) and np.all(r.high.ttft_p90 > r.ttft_p90)
+    best = pm.search("serving", "llama-3.1-8b", "h100-sxm5", "goodput", rate=[1, 2, 4, 8], requests=500,
+                     where=["ttft_p90 <= 75 ms"]).point
+    assert best["rate"] in (2.0, 4.0)
+    slopes = {row["field"]: row["sensitivity"] for row in pm.sensitivity(r, "tpot_p90", rate=8)}
+    assert -1.0 < slopes["device.memory.hbm.bandwidth"] < -0.4
+    path = shared / "data" / "vidur" / "request_traces.csv"
+    several = pm.serving("llama-3.1-8b", "h100-sxm5", trace=path, rate=[1, 2])
+    assert list(several.to_pandas()["trace"]) == ["splitwise_code", "splitwise_conv"] * 2
+    slopes = pm.sensitivity(several, "ttft", rate=2, trace="splitwise_conv", fields=["device.memory.hbm.bandwidth"])
+    assert -1.0 < slopes.column("sensitivity")[0] < 0.0
+
+
+def test_devices_and_models_at_the_edge():
+    asked = {"input": 64, "output": 16, "requests": 50}
+    endless = pm.serving("llama-3.1-8b", "epyc-7763", precision="fp32", rate=0.05, **asked)
+    assert np.isfinite(endless.ttft_p99) and np.isinf(endless.resident)
+    with pytest.raises(InfeasibleError, match=r"\d+\.\d+ GiB too much"):
+        pm.serving("llama-3.1-8b", "tpu-v4i", rate=0.05, **asked)
+    for model in ("mamba-2.8b", "gemma-2-9b", "qwen3-30b-a3b"):
+        r = pm.serving(model, "h100-sxm5", rate=1, **asked)
+        assert 0.0 < r.tpot_p50 <= r.tpot_p99 < 0.1
+    single = pm.serving("llama-3.1-8b", "h100-sxm5", rate=5, input=64, output=1, requests=50)
+    assert np.isnan(single.tpot_p90) and single.ttft_p90 > 0
+    experts = pm.serving("deepseek-v3", "h200-sxm:16", rate=2, dp=16, ep=16, precision="fp8", requests=100)
+    assert np.isfinite(experts.ttft_p99)

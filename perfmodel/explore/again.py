@@ -41,4 +41,6 @@ def ask_again(result: Result, at: Mapping[str, Any] | None = None, **changes: An
     function = scenario_function(result.scenario)
     known = inspect.signature(function).parameters
     question = {name: value for name, value in inputs.items() if name in known and value is not None}
+    if isinstance(question.get("trace"), tuple) and at is not None and "trace" in at:  # one of several traces
+        question["trace"] = next(one for one in question["trace"] if one.name == at["trace"])
     return function(**{**question, "fidelity": result.fidelity, **changes})

@@ -20,7 +20,7 @@ from perfmodel.result import Result
 from perfmodel.table import Column, Table, show
 from perfmodel.units import parse
 
-_RULE = re.compile(r"\s*(?P<metric>[a-z_]+)\s*(?P<sign><=|>=|<|>)\s*(?P<value>.+?)\s*\Z")
+_RULE = re.compile(r"\s*(?P<metric>[a-z_][a-z0-9_]*)\s*(?P<sign><=|>=|<|>)\s*(?P<value>.+?)\s*\Z")
 
 
 @dataclass(frozen=True)

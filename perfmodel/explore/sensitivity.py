@@ -17,6 +17,8 @@ from perfmodel.table import Column, Table
 
 #: relative step of the central difference; truncation and rounding error are both below 1e-6
 STEP = 1e-4
+#: the same where requests are replayed: a percentile jumps from one step of the engine to the next
+WIDE_STEP = 0.1
 AXIS = "variation"
 
 
@@ -37,11 +39,12 @@ def sensitivity(result: Result, metric: str = "", *, fields: Iterable[str] | Non
     point = result.point(**at)
     system = at_point(result, point).inputs["system"]
     chosen = numeric_fields(system) if fields is None else tuple(fields)
-    varied = _varied(system, chosen)
+    step = WIDE_STEP if "trace_index" in result.inputs else STEP
+    varied = _varied(system, chosen, step)
     values = np.asarray(getattr(ask_again(result, point, system=varied), metric), dtype=np.float64)
     up, down = values[0::2], values[1::2]
     with np.errstate(divide="ignore", invalid="ignore"):
-        slopes = (np.log(up) - np.log(down)) / (np.log1p(STEP) - np.log1p(-STEP))
+        slopes = (np.log(up) - np.log(down)) / (np.log1p(step) - np.log1p(-step))
     slopes = np.where(np.abs(slopes) < 1e-9, 0.0, slopes) + 0.0
     order = sorted(range(len(chosen)), key=lambda i: (-abs(slopes[i]) if np.isfinite(slopes[i]) else 0.0, i))
     rows = tuple((chosen[i], _value(get_path(system, chosen[i])), float(slopes[i])) for i in order)
@@ -80,7 +83,7 @@ def _value(value: Any) -> float:
     return float(np.asarray(value))
 
 
-def _varied(system: System, fields: tuple[str, ...]) -> System:
+def _varied(system: System, fields: tuple[str, ...], step: float) -> System:
     """The system with one axis along which each field in turn is a little larger, then a little smaller."""
     if not fields:
         raise ArgumentError("fields", fields, "at least one path")
@@ -90,7 +93,7 @@ def _varied(system: System, fields: tuple[str, ...]) -> System:
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             raise ArgumentError("fields", path, "paths of numbers")
         factors = np.ones(2 * len(fields))
-        factors[2 * i], factors[2 * i + 1] = 1.0 + STEP, 1.0 - STEP
+        factors[2 * i], factors[2 * i + 1] = 1.0 + step, 1.0 - step
         varied = _put(varied, path, value * factors)
     # every array becomes the same axis: a row of the mesh is one variation
     renamed: System = _map_axes(varied, "", lambda axis: Axis(AXIS, axis.values))

@@ -52,7 +52,7 @@ FRACTIONS = ("mfu", "mbu", "attainment")
 
 #: inputs that the title of a result leaves out
 UNSAID = ("system", "workload", "attention", "logits", "reserve", "fidelity", "slo", "requests", "seed",
-          "burstiness", "acceptance", "percentile")  # fmt: skip
+          "burstiness", "acceptance", "percentile", "trace_index")  # fmt: skip
 
 
 def title(result: Result) -> str:

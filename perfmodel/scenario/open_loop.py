@@ -3,8 +3,8 @@
 The engine runs steps.  A step gives every running request one token (or what speculation accepts) and takes
 up to `chunk` tokens of prompts, first come first served, pieces of a prompt across steps [1, 2].  A request
 is admitted when its first piece is taken: its whole cache must fit beside what is reserved (else it waits,
-and all behind it), and at most `most` requests are in the engine.  The step that ends a prompt yields its first
-token; the last token frees the memory.
+and all behind it), and at most `most` requests are in the engine.  The step that ends a prompt yields its
+first token; the last token frees the memory.
 
 Between two events (an arrival, an end, a step with prompts) the batch is constant and contexts grow by the
 same amount each step, so a run of k steps is one multiplication (`open_loop_steps`); an arrival ends the run

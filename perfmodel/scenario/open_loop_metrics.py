@@ -22,6 +22,8 @@ ENDS = 0.1
 FILLS, MOST_REQUESTS, LEAST_REQUESTS = 10.0, 20_000, 20
 #: batch up to which steps are tabulated, also where fewer requests are replayed
 LARGE_BATCH = 2048
+#: requests in flight that stand for a memory without a limit
+ENDLESS = 2.0**16
 #: halvings of the logarithm of the rate in a search for the capacity, from this share of the most
 HALVINGS, LEAST = 13, 1e-3
 
@@ -56,9 +58,9 @@ class Experience:
         for name in TIMES:
             values = getattr(self, name)
             finite = values[np.isfinite(values)]
-            found[name] = float(np.mean(finite)) if finite.size else 0.0
+            found[name] = float(np.mean(finite)) if finite.size else float("nan")
             for p in PERCENTILES:
-                found[f"{name}_p{p}"] = float(np.percentile(finite, p)) if finite.size else 0.0
+                found[f"{name}_p{p}"] = float(np.percentile(finite, p)) if finite.size else float("nan")
         met = self.met(limits)
         rate = self.requests / self.span if self.span > 0.0 else 0.0
         found["throughput"] = rate * float(np.mean(self.answer))
@@ -232,7 +234,7 @@ class Opened(Served):
         *,
         rate: Value,
         trace_index: Value,
-        trace: tuple[Requests, ...] | None,
+        trace: Requests | tuple[Requests, ...] | None,
         requests: int,
         burstiness: float,
         input_cv: float,
@@ -249,6 +251,7 @@ class Opened(Served):
                 generate(requests, burstiness=burstiness, input_cv=input_cv, output_cv=output_cv, seed=seed),
             )
         else:
+            trace = (trace,) if isinstance(trace, Requests) else trace
             index = np.asarray(0 if trace_index is None else trace_index, dtype=np.int64)
             input, output = (
                 _own(np.array([np.mean(getattr(t, name)) for t in trace])[index])
@@ -285,7 +288,7 @@ class Opened(Served):
         per_token = (cost.request_cache(1.0) - cost.request_cache(0.0)) / self.pp / self.dp
         # one block of tokens at a time, so that the room is not rounded up to a whole request
         room = self.slots(engine.block) * (state + per_token * engine.block)
-        most: Any = np.maximum(self.slots(self.input + self.output), 1.0)
+        most: Any = np.clip(self.slots(self.input + self.output), 1.0, ENDLESS)
         if self.max_batch is not None:
             most = np.minimum(most, float(self.max_batch))
         tables = self.tables()

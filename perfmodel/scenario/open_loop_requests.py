@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,10 @@ class Requests:
     """
 
     name: str
-    arrival: Any
-    prompt: Any
-    answer: Any
+    # not compared: arrays in the question of a Result would be taken for axes
+    arrival: Any = field(compare=False)
+    prompt: Any = field(compare=False)
+    answer: Any = field(compare=False)
 
     def __repr__(self) -> str:
         return f"{self.name} ({len(self.arrival)} requests)"
@@ -72,6 +73,8 @@ def traces(source: Any) -> tuple[Requests, ...]:
     """
     if isinstance(source, Requests):
         return (source,)
+    if isinstance(source, tuple) and source and all(isinstance(one, Requests) for one in source):
+        return source
     if isinstance(source, (str, Path)):
         return _file(str(source))
     if isinstance(source, Mapping):

@@ -160,7 +160,7 @@ def _opened(
 ) -> Result:
     """The open loop; several traces become an axis with their names."""
     found: tuple[Requests, ...] | None = None if trace is None else traces(trace)
-    fixed["trace"] = found
+    fixed["trace"] = found if found is None or len(found) > 1 else found[0]
     inputs["trace_index"] = None
     if found is None:
         return OPEN.solve(inputs, fixed, fixed["fidelity"], progress=progress)

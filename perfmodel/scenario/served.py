@@ -240,7 +240,9 @@ class Served:
             hole = np.where(reason > 0, np.nan, 1.0)
             data = {name: value * hole for name, value in data.items()}
         per_token = self.cost.counts.stored_cache * self.cost.numbers.cache_bytes / self.cost.context
-        cache = minimum(resident, requests) * per_token * (self.input + self.output) / self.dp / self.pp
+        # a point that cannot be has no requests in flight; one of them shows what is too much
+        held = minimum(resident, np.where(np.isnan(requests), 1.0, requests))
+        cache = held * per_token * (self.input + self.output) / self.dp / self.pp
         return {
             **data,
             "concurrency": requests,
