@@ -13,6 +13,8 @@ import pytest
 
 from perfmodel.engine.dataflow.row_stationary import RowStationaryMapping as Mapping
 from perfmodel.engine.dataflow.row_stationary import row_stationary, row_stationary_traffic
+from perfmodel.engine.dataflow.row_stationary_search import Shape, least_energy_mapping
+from perfmodel.errors import ArgumentError
 from perfmodel.validation import eyeriss
 
 SHARED = Path(os.environ.get("PERFMODEL_SHARED", Path(__file__).parents[2] / "shared")) / "data" / "dataflow"
@@ -90,6 +92,33 @@ def test_shared_mappings_of_vgg16_follow_from_the_buffer_traffic():
         assert replace(found[0][1], m=layer.mapping.m) == layer.mapping
         assert found[0][0] < 0.0015
         assert found[1][0] > 9 * found[0][0]
+
+
+@pytest.mark.skipif(not SILICON.exists(), reason="shared data is not beside the repository")
+def test_shared_mappings_of_least_energy():
+    """One rule for both networks: the published parameters or others as fast, never the printed times."""
+    rows, same = published(), 0
+    for (network, name), values in rows.items():
+        batch, layers = eyeriss.NETWORKS[network]
+        one = layers[name]
+        shape = Shape(batch, one.filters, one.channels, one.size, one.kernel, one.stride, one.groups)
+        zeros = values["zeros_in_ifmap"] / 100
+        found = least_energy_mapping(shape, zeros_in=zeros)
+        same += found == one.mapping
+        sizes = (batch, one.filters, one.channels, one.size, one.size, one.kernel, one.stride, found)
+        error = float(row_stationary(*sizes).cycles) / 200e3 / values["processing_latency"] - 1
+        assert abs(error) < (0.1 if network == "alexnet" else 0.04)
+    assert same >= 6
+
+
+def test_least_energy_mapping_keeps_the_rules():
+    found = least_energy_mapping(Shape(2, 8, 4, 14, 3))
+    assert found.r * found.t <= 4  # sets of 3 x 14 PEs above each other
+    assert found.p * found.q * 3 <= 224
+    assert found.q * found.r * 16 <= 128
+    assert found.m == 8  # all sums fit: 2 x 8 x 14 x 14 words
+    with pytest.raises(ArgumentError, match="12 rows"):
+        least_energy_mapping(Shape(1, 8, 4, 14, 13))
 
 
 def test_a_pass_by_hand():
