@@ -2,7 +2,7 @@
 
 The engine runs steps.  A step gives every running request one token (or what speculation accepts) and takes
 up to `chunk` tokens of prompts, first come first served, pieces of a prompt across steps [1, 2].  A request
-is admitted when its first piece is taken: its whole cache must fit beside what is reserved (else it waits,
+is admitted when its first piece is taken: its cache must fit beside what is reserved (else it waits,
 and all behind it), and at most `most` requests are in the engine.  The step that ends a prompt yields its
 first token; the last token frees the memory.
 

@@ -167,12 +167,22 @@ class Served:
         engine = replace(self.runtime, reserve=self.runtime.reserve * self.pp)
         return replace(self.cost, hardware=together, runtime=engine).slots(tokens)
 
+    @property
+    def held(self) -> Value:
+        """Share of its answer for which a request holds memory: half on average where caches grow, or all."""
+        return 0.5 + 0.5 * self.runtime.whole_waves
+
+    @property
+    def resident(self) -> Value:
+        """Requests that the memory holds, on average."""
+        return self.slots(self.input + self.held * self.output)
+
     def loop(self, concurrency: Value) -> ClosedLoop:
         """Steady state at a number of requests in flight."""
         engine = self.runtime
         step, prompt = self.step(self.input, self.input + 0.5 * self.output), self.input * (1.0 - self.hit)
         shared: dict[str, Any] = {
-            "slots": self.slots(self.input + self.output),
+            "slots": self.resident,
             "chunk": engine.chunk,
             "first": FirstToken(
                 engine.first_token, engine.first_steps, engine.burst, starts=self.cost.starts()
@@ -241,8 +251,9 @@ class Served:
             data = {name: value * hole for name, value in data.items()}
         per_token = self.cost.counts.stored_cache * self.cost.numbers.cache_bytes / self.cost.context
         # a point that cannot be has no requests in flight; one of them shows what is too much
-        held = minimum(resident, np.where(np.isnan(requests), 1.0, requests))
-        cache = held * per_token * (self.input + self.output) / self.dp / self.pp
+        shown = np.where(np.isnan(requests), 1.0, requests)
+        longest, usual = self.input + self.output, self.input + self.held * self.output
+        cache = minimum(resident * usual, shown * longest) * per_token / self.dp / self.pp
         return {
             **data,
             "concurrency": requests,
