@@ -384,8 +384,8 @@ def test_results_of_replays_go_on(shared):
     assert float(pickle.loads(pickle.dumps(r)).capacity[0]) == float(r.capacity[0])
     assert np.all(r.low.ttft_p90 < r.ttft_p90) and np.all(r.high.ttft_p90 > r.ttft_p90)
     best = pm.search("serving", "llama-3.1-8b", "h100-sxm5", "goodput", rate=[1, 2, 4, 8], requests=500,
-                     where=["ttft_p90 <= 75 ms"]).point
-    assert best["rate"] in (2.0, 4.0)
+                     where=[f"ttft_p90 <= {1e3 * np.mean(r.ttft_p90[1:])} ms"]).point
+    assert best["rate"] == 4.0
     slopes = {row["field"]: row["sensitivity"] for row in pm.sensitivity(r, "tpot_p90", rate=8)}
     assert -1.0 < slopes["device.memory.hbm.bandwidth"] < -0.4
     path = shared / "data" / "vidur" / "request_traces.csv"
