@@ -99,7 +99,8 @@ def _robust(rows: int, weight: float) -> Any:
 def _starts(limits: Mapping[str, Any], start: Any) -> list[Any]:
     """The documented start, then little overlap and whole waves, no split, tokens of other ranks computed."""
     names, out = list(limits), [start]
-    others = [] if "split" in names or "tail" not in names else [{"overlap": 0.45, "tail": 0.95}]
+    loose = "split" not in names and {"overlap", "tail"} <= set(names)
+    others = [{"overlap": 0.45, "tail": 0.95}] if loose else []
     if "split" in names:
         others += [{"split": 2e3}, {"split": 2e3, "step": 12.0}]
     if "foreign" in names:

@@ -94,6 +94,13 @@ def _heads_of_scan(rows: Rows) -> Any:
     return rows["nheads"] if "nheads" in rows else rows["num_v_heads"]
 
 
+def _encoder_group(rows: Rows) -> Any:
+    """Head sizes that are no multiple of 16 have kernels of their own in TensorRT-LLM."""
+    names = label(rows, "backend", "kernel_source", "attn_dtype")
+    odd = (rows["head_dim"] % 16 > 0) & (rows["kernel_source"] == "torch_flow")
+    return np.array([name + "/odd" if one else name for name, one in zip(names, odd, strict=True)])
+
+
 def _encoder(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
     kind = part(group, 2)
     heads = rows["n_heads"]
@@ -196,8 +203,7 @@ FAMILIES: tuple[Family, ...] = (
            ScanCorrections, lambda rows: label(rows, "backend", "kernel_source", "op_name"), _scan,
            _scan_bound, _heads_of_scan, origin=0),
     Family("encoder_attention", columns("attn_dtype", "batch", "q_len", "n_heads", "head_dim"),
-           PrefillCorrections, lambda rows: label(rows, "backend", "kernel_source", "attn_dtype"), _encoder,
-           _encoder_bound, _heads),
+           PrefillCorrections, _encoder_group, _encoder, _encoder_bound, _heads),
     Family("mla_absorb", columns("op_name", "dtype", "tokens", "n_heads"), GemmCorrections,
            lambda rows: label(rows, "backend", "kernel_source", "dtype", "op_name"), _absorb, _absorb_bound,
            _heads),

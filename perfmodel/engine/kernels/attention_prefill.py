@@ -1,10 +1,11 @@
 """Attention of many new tokens per sequence (prefill, encoders), one block of query rows at a time.
 
-    blocks  = batch x heads x ceil(rows / 128)
+    blocks  = batch x heads x ceil(rows / 128), half as many rows for large heads
     step    = |matrix time, exponentials, latency|_p of 128 keys
     compute = max(rounds x mean block, longest block); a causal block reads the keys up to its last row
-    memory  = bytes of Q, K, V, O / DRAM bandwidth
-    time    = launch + |compute, memory|_p at the clock that the power limit leaves + passes over new tokens
+    memory  = bytes of Q, K, V, O that miss L2 / DRAM bandwidth
+    time    = launch + |compute, memory|_p at the clock that the power limit leaves + passes over new tokens,
+              through L2 and, as far as they miss it, DRAM
 
 References
 [1] Dao, FlashAttention-2, arXiv:2307.08691.
@@ -22,6 +23,7 @@ from perfmodel.engine.kernels.facts import (
     GpuFacts,
     KernelTime,
     correction,
+    miss_share,
     soft_maximum,
     under_power_limit,
     wave_count,
@@ -30,6 +32,10 @@ from perfmodel.engine.kernels.splits import WARP_LEVEL, matrix_per_clock
 
 #: query rows of a block, keys of a step [1, 2]
 ROWS, KEYS = 128.0, 128.0
+#: clocks that a step takes at least, p of the soft maximum
+STEP, POWER = 150.0, 3.5
+#: head sizes are filled up to a multiple [2]
+PAD = 32.0
 #: head sizes that leave room for half the rows, where single warps hold their products in registers, else
 LARGE, LARGEST = 256.0, 512.0
 
@@ -41,9 +47,6 @@ class PrefillCorrections:
     launch: Value = correction(0.3, 60.0)  # fixed time over 3 us
     compute: Value = correction(0.1, 1.6)  # matrix rate over 0.8 of the peak
     softmax: Value = correction(0.02, 10.0)  # exponentials per clock over 16 per processor
-    dram: Value = correction(0.2, 1.3)  # DRAM rate over 0.9 of nominal
-    step: Value = correction(0.01, 10.0, 0.5)  # latency of a step over 300 clocks
-    overlap: Value = correction(0.3, 5.0)  # p of the soft maximum over 3
     tail: Value = correction(0.02, 1.0, 0.5)  # 1: whole waves
     start: Value = correction(0.001, 20.0, 0.5)  # start of a block over 1 us
     row: Value = correction(0.01, 20.0)  # passes over the new queries (4 B an element)
@@ -86,17 +89,17 @@ def attention_prefill_time(
     )
     value_dim = head_dim if value_dim is None else np.asarray(value_dim, dtype=float)
     peak = gpu.matrix(key)
-    power = 3.0 * c.overlap
     group = np.where(packed, heads / kv_heads, 1.0)
     large = np.where(matrix_per_clock(gpu) < WARP_LEVEL, LARGE, LARGEST)
     tile = np.where(head_dim >= large, ROWS / 2.0, ROWS)
     mean, last = visited_keys(query, past, window, tile / np.minimum(group, tile), causal)
     width = head_dim + value_dim
-    shape = np.where(width >= 384.0, c.wide, np.where(width <= 128.0, c.narrow, 1.0))
+    padded = PAD * (np.ceil(head_dim / PAD) + np.ceil(value_dim / PAD))
+    shape = np.where(width >= 384.0, c.wide, np.where(width <= 192.0, c.narrow, 1.0))
     rows = np.maximum(np.ceil(np.minimum(query * group, tile) / 64.0) * 64.0, 64.0)
-    matrix = 2.0 * rows * KEYS * width / (0.8 * c.compute * shape * peak / gpu.processors)
+    matrix = 2.0 * rows * KEYS * padded / (0.8 * c.compute * shape * peak / gpu.processors)
     exponentials = rows * KEYS / (gpu.special / gpu.processors * c.softmax)
-    step = soft_maximum(power, matrix, exponentials, 300.0 * c.step / gpu.clock)
+    step = soft_maximum(POWER, matrix, exponentials, STEP / gpu.clock)
     start, beyond = 1e-6 * c.start, 64.0 * c.mask
     blocks = batch * heads * np.ceil(query * group / tile) / group
     waves = wave_count(blocks, gpu.processors, c.tail)
@@ -104,9 +107,10 @@ def attention_prefill_time(
     compute = np.maximum(waves * usual, longest)
     keys = np.minimum(past + query, np.where(window > 0.0, query + window, 1e15))
     moved = batch * query * heads * width * query_bytes + batch * keys * kv_heads * width * kv_bytes
-    memory = moved / (0.9 * c.dram * gpu.dram)
+    memory = moved * miss_share(moved, 0.5 * gpu.l2_bytes) / gpu.dram
     flop = 2.0 * batch * heads * query * mean * width
-    work = under_power_limit(soft_maximum(power, compute, memory), flop, peak, c.power)
+    work = under_power_limit(soft_maximum(POWER, compute, memory), flop, peak, c.power)
     passes = c.row * batch * query * heads * head_dim + c.kv_row * batch * query * kv_heads * width
+    slow = miss_share(moved, 0.25 * gpu.l2_bytes) / gpu.dram + 2.0 / gpu.l2
     launch = 3e-6 * c.launch
-    return KernelTime(launch + work + 4.0 * passes / gpu.dram, launch, compute, memory, waves, ROWS, KEYS)
+    return KernelTime(launch + work + 4.0 * passes * slow, launch, compute, memory, waves, ROWS, KEYS)

@@ -67,7 +67,7 @@ def latent_layer_time(
         rates = _absorbed(c)
         core = mla_decode_time(batch, query, past + query, heads, kv_bytes, gpu, rates, rule=rule)
     else:
-        wide = PrefillCorrections(compute=c.attention, start=c.start, step=c.step, launch=0.3)
+        wide = PrefillCorrections(compute=c.attention, start=c.start, launch=0.3)
         core = attention_prefill_time(batch, query, past, heads, heads, NOPE + ROPE, 0.0, 2.0, 2.0, key, gpu,
                                       wide, value_dim=VALUE)
     products = _products(tokens, heads, storage, _absorbing if absorbed else _expanding, gpu, c)

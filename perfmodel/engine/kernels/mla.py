@@ -1,8 +1,8 @@
 """Multi-head latent attention in its absorbed form: one latent cache vector per token for all heads.
 
     blocks  = batch x ceil(heads x query / 64) x splits of the cache
-    step    = |matrix time of 64 cached tokens against rank + rope and rank values, latency, L2 feed|_p
-    time    = launch + |rounds x (steps x step + start), cache bytes / DRAM|_p + joining + passes
+    step    = |matrix time of 64 cached tokens against rank + rope and rank values, latency, L2 feed|_1.5
+    time    = launch + |rounds x (steps x step + start), cache bytes / DRAM|_1.5 + joining + passes
 
 The form that is not absorbed (prefill) is `attention_prefill_time` with 192 and 128 values per head.
 
@@ -32,6 +32,8 @@ from perfmodel.engine.kernels.splits import split_counts
 
 #: cached tokens of a step, query rows of a block
 TOKENS, ROWS = 64.0, 64.0
+#: p of the soft maximum
+POWER = 1.5
 
 
 @dataclass(frozen=True)
@@ -43,10 +45,7 @@ class MlaCorrections:
     step: Value = correction(0.01, 10.0)  # latency of a step over 1000 clocks
     compute: Value = correction(0.05, 6.0)  # matrix rate over 0.8 of the bf16 peak
     combine: Value = correction(0.01, 40.0)  # joining of the splits over 1.5 us
-    overlap: Value = correction(0.3, 5.0)  # p of the soft maximum over 3
-    tail: Value = correction(0.02, 1.0, 0.5)  # 1: whole waves
     resident: Value = correction(0.05, 4.0)  # cache that stays in L2 over half of it
-    l2: Value = correction(0.05, 5.0)  # L2 rate over twice the streaming rate
     start: Value = correction(0.01, 20.0)  # start of a block over 1 us
     row: Value = correction(0.001, 20.0, 0.3)  # passes over the new tokens (4 B an element)
     pad: Value = correction(1.0, 4.0)  # least query rows of a block over 16
@@ -68,13 +67,12 @@ def mla_decode_time(batch: Value, query: Value, context: Value, heads: Value, kv
     tiles = np.ceil(context / TOKENS)
     units = batch * np.ceil(rows / ROWS)
     split = split_counts(rule, batch, units, context, context, hw.processors, rank)
-    waves = wave_count(units * split, hw.processors, c.tail)
-    power = 3.0 * c.overlap
+    waves = wave_count(units * split, hw.processors, 1.0)
     used = np.minimum(np.maximum(np.ceil(rows / 16.0) * 16.0, 16.0 * c.pad), ROWS)
     rate = 0.8 * c.compute * hw.matrix("bf16") / hw.processors
     matrix = 2.0 * used * TOKENS * (2.0 * rank + rope) / rate
-    feed = TOKENS * (rank + rope) * kv_bytes / (2.0 * c.l2 * hw.l2 / hw.processors)
-    step = soft_maximum(power, matrix, 1000.0 * c.step / hw.clock, feed)
+    feed = TOKENS * (rank + rope) * kv_bytes / (2.0 * hw.l2 / hw.processors)
+    step = soft_maximum(POWER, matrix, 1000.0 * c.step / hw.clock, feed)
     cached = batch * context * (rank + rope) * kv_bytes
     cold = cached * miss_share(cached, 0.5 * c.resident * hw.l2_bytes)
     memory = (cold + 2.0 * batch * rows * (2.0 * rank + rope)) / (0.9 * c.dram * hw.dram)
@@ -82,7 +80,7 @@ def mla_decode_time(batch: Value, query: Value, context: Value, heads: Value, kv
     joined = 1.5e-6 * c.combine + split * batch * heads * rank * 8.0 / (0.5 * hw.l2)
     launch = 3e-6 * c.launch + np.where(split > 1.0, joined, 0.0)
     launch = launch + c.row * batch * rows * (rank + rope) * 4.0 / hw.dram
-    kernel = launch + soft_maximum(power, compute, memory)
+    kernel = launch + soft_maximum(POWER, compute, memory)
     parts = fastest(kernel, seconds=kernel, compute=compute, memory=memory, waves=waves, launch=launch,
                     split=split)
     return KernelTime(**parts)
