@@ -87,3 +87,12 @@ def test_eyeriss_v2_alexnet():
     ]
     cycles = sum(float(pm.map(op, "eyeriss-v2", "latency").cycles) for op in layers)
     assert 200e6 / cycles == pytest.approx(102.2, rel=0.15)
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_a_mapping_is_never_faster_than_the_roofline(name):
+    for op in (pm.op.matmul(m=48, n=96, k=64), pm.op.conv2d(1, 32, 32, 12, 12, 3)):
+        number_format = next(iter(ARRAYS[name]))
+        mapped = pm.kernel(op, name, precision=number_format, fidelity="dataflow")
+        bound = pm.kernel(op, name, precision=number_format)
+        assert float(mapped.latency) >= float(bound.latency) * (1 - 1e-9)
