@@ -47,3 +47,13 @@ def test_shared_constants_are_near_the_nominal_ones():
     names, times = [row["model"] for row in rows], [float(row["latency_ms"]) * 1e-3 for row in rows]
     model = edge_tpu.constants(names, times, 60e6)
     assert np.all(np.abs(model.theta) < np.log(4))
+
+
+@pytest.mark.skipif(not CORAL.exists(), reason="shared data is not beside the repository")
+def test_shared_host_with_an_unknown_link(tmp_path):
+    """Four networks and more tell USB 2 from USB 3."""
+    path = tmp_path / "latency.csv"
+    path.write_text(CORAL.read_text().replace("rp3b", "board").replace("x86_64", "desktop"))
+    errors = {group["device"]: group["mape"] for group in pm.validate(data=path).scores["groups"]}
+    assert errors["board"] < 0.4
+    assert errors["desktop"] < 0.3

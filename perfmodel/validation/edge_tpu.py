@@ -97,3 +97,12 @@ def constants(networks: Sequence[str], seconds: Any, link: float) -> Rates:
     """Constants of a host from networks measured on it, drawn towards one."""
     x = features(networks, link)
     return fit_rates(x, np.asarray(seconds, dtype=float), np.zeros(x.shape[1]), NOISE, stray=STRAY)
+
+
+def best_link(networks: Sequence[str], seconds: Any, links: Sequence[float]) -> tuple[Rates, float]:
+    """Constants of a host and the link [B/s] under which they fit its networks best."""
+    def miss(found: tuple[Rates, float]) -> float:
+        model, link = found
+        return float(np.mean(np.abs(np.log(model.predict(features(networks, link)) / seconds))))
+
+    return min(((constants(networks, seconds, link), link) for link in links), key=miss)
