@@ -49,7 +49,7 @@ PUBLISHED_PARAMETERS = {
     "yolov6m": (34.3e6, 0.01), "yolov6l": (58.5e6, 0.01),
     "yolov6n6": (10.4e6, 0.01), "yolov6s6": (41.4e6, 0.01), "yolov6m6": (79.6e6, 0.01),  # release 0.4
     "yolov6l6": (140.4e6, 0.01),
-    "darts-v2": (3.349342e6, 0),  # published code, without the auxiliary head
+    "darts-v2": (3.349342e6, 0), "darts-v2-imagenet": (4.719e6, 1.1e-4),  # published code, no auxiliary head
     "yolov6lite-s": (0.55e6, 0.015), "yolov6lite-m": (0.79e6, 0.01), "yolov6lite-l": (1.09e6, 0.01),
     # published code, which cuts the second digit off
     "mobilenet-edgetpu": (4.0e6, 0.031), "mobilenet-edgetpu-0.75": (2.9e6, 0.031),

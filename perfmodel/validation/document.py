@@ -12,15 +12,12 @@ from perfmodel.validation.report import Validation
 
 #: paper -> why rows of it that are gated have no prediction
 OPEN: Mapping[str, str] = {
-    "S006": "one network has no description yet",
-    "S017": "a count of benchmark tasks, not of anything that the model describes",
     "S020": "needs measurements of the search space on that GPU",
-    "S042": "the cells of the student network are not printed",
     "S048": "two backbones and two mobile detectors have no description yet",
     "S050": "needs the latency tables of devices that are kept apart",
     "S059": "one hybrid model has no description yet",
     "S061": "the unit rates of the NPU are not published",
-    "S066": "the split between task-specific and shared experts is not printed",
+    "S066": "what the reduction of memory is measured against is not printed",
     "S078": "the configuration of the ablations is not printed",
     "S082": "F1 scores come from a Monte-Carlo of measured trigger curves; they are inputs here",
     "S084": "the energy of the other parts of the SoC is not printed",

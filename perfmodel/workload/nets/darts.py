@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from perfmodel.algebra import Value
 from perfmodel.errors import ArgumentError
-from perfmodel.spec import many, quantity, text
+from perfmodel.spec import flag, many, quantity, text
 from perfmodel.workload.nets.builder import Feature, Net
 from perfmodel.workload.nets.image import Image
 
@@ -32,6 +32,7 @@ class Darts(Image):
     classes: Value = quantity("count", default=10.0, doc="classes")
     cells: Value = quantity("count", default=20.0, doc="cells")
     stem: Value = quantity("count", default=36.0, doc="channels of the first cell")
+    deep_stem: bool = flag(default=False, doc="three strided convolutions before the cells, as for ImageNet")
     normal: tuple[str, ...] = many(text(), default=NORMAL, doc="edges of the cells that keep the size")
     reduce: tuple[str, ...] = many(text(), default=REDUCE, doc="edges of the cells that halve it")
 
@@ -48,8 +49,13 @@ class Darts(Image):
 
     def build(self, net: Net, x: Feature) -> None:
         """Stem, cells, head."""
-        x = net.conv(x, 3 * self.stem, 3, act="none", name="stem")
-        before, width, shrunk = x, self.stem, False
+        if self.deep_stem:
+            x = net.conv(x, self.stem / 2, 3, 2, name="stem0")
+            before = net.conv(x, self.stem, 3, 2, act="none", name="stem1")
+            x = net.conv(net.act(before, "relu"), self.stem, 3, 2, act="none", name="stem2")
+        else:
+            before = x = net.conv(x, 3 * self.stem, 3, act="none", name="stem")
+        width, shrunk = self.stem, self.deep_stem
         for index in range(int(self.cells)):
             shrink = index in (int(self.cells) // 3, 2 * int(self.cells) // 3)
             width = 2 * width if shrink else width
