@@ -11,7 +11,7 @@ import numpy as np
 from perfmodel.engine.dataflow.accelerator import Level
 from perfmodel.engine.dataflow.kernel import Kernel, Mask
 from perfmodel.engine.dataflow.mapping import Keep, Loop, LoopNest
-from perfmodel.engine.dataflow.options import Floats, Ints, Rows, build_rows
+from perfmodel.engine.dataflow.options import Floats, Ints, Near, Rows, build_rows, rows_near
 from perfmodel.engine.dataflow.plans import Plan
 from perfmodel.engine.dataflow.pricing import first_words
 from perfmodel.engine.dataflow.sheet import Sheet, Task
@@ -31,22 +31,25 @@ class Best:
 
 
 class Arena:
-    """All rows of some plans that share a Config, or the rows given (of one plan).
+    """Rows of some plans that share a Config.
+
+    least, first  per plan, the least bound of its rows and the row that has it
 
     room   level -> bytes that tiles may fill; may be changed between searches
     keep   keep what was computed about the rows for a next search with another `room`
     rooms  one `room` per plan, for which its rows are made
+    around per plan, the tile sizes to try; else as many as `budget` rows allow
     """
 
     def __init__(
-        self, task: Task, plans: Sequence[Plan], budget: int, rows: Rows | None = None, *, keep: bool = False,
-        rooms: Sequence[Mapping[str, float]] = (),
+        self, task: Task, plans: Sequence[Plan], budget: int, *, keep: bool = False,
+        rooms: Sequence[Mapping[str, float]] = (), around: Sequence[Mapping[str, Near]] = (),
     ) -> None:
         self.task, self.plans, self.config = task, plans, plans[0].config
         self.room = {level.name: float(level.room) for level in task.accelerator.levels}
         self.keep = keep
         self.sheets: dict[int, Sheet] = {}
-        self.rows = self._rows(budget, rooms) if rows is None else rows
+        self.rows = self._rows(budget, rooms, around)
         self.origin, self.complete = self.rows.plan, self.rows.complete
         positions = {
             axis.name: np.array([plan.positions[axis.name] for plan in plans], float)[self.origin]
@@ -58,8 +61,7 @@ class Arena:
         )
         self.shape = tuple(len(block) for block in self.config.structures)
         self.edges = self._edges()[self.origin]
-        self.top: tuple[float, int] = (float("inf"), -1)
-        self.least = [float("inf")] * len(plans)
+        self.least, self.first = [float("inf")] * len(plans), [-1] * len(plans)
 
     @property
     def mappings(self) -> float:
@@ -79,7 +81,9 @@ class Arena:
             forced[-1] = frozenset(problem.bounds) - kept
         return forced
 
-    def _rows(self, budget: int, rooms: Sequence[Mapping[str, float]]) -> Rows:
+    def _rows(
+        self, budget: int, rooms: Sequence[Mapping[str, float]], around: Sequence[Mapping[str, Near]]
+    ) -> Rows:
         bounds = {loop: int(bound) for loop, bound in self.task.problem.bounds.items()}
         room: Mapping[str, Any] = self.room
         if rooms:
@@ -89,6 +93,8 @@ class Arena:
             return self.fits(stage, tiles, {n: v[plan] for n, v in room.items()} if rooms else room)
 
         lanes = [plan.lanes for plan in self.plans]
+        if around:
+            return rows_near(bounds, lanes, self.forced, fits, around)
         return build_rows(bounds, lanes, self.forced, fits, budget)
 
     def fits(self, stage: int, tiles: Mapping[str, Floats], room: Mapping[str, Any]) -> Mask:
@@ -132,13 +138,11 @@ class Arena:
         """Price rows in the order of their bounds until none can beat the best by more than slack."""
         total = len(self.rows)
         bound = np.empty(total)
-        self.top = (float("inf"), -1)
         margin = 1 - max(slack, 1e-12)
         for start in range(0, total, _CHUNK):
             picked = np.arange(start, min(start + _CHUNK, total))
             bound[picked] = self._sheet(picked).bounds(self.room)
-        for number in range(len(self.plans)):
-            self.least[number] = float(np.min(bound[self.origin == number], initial=np.inf))
+        self._lead(bound)
         order = np.flatnonzero(bound < best.value * margin)
         order = order[np.argsort(bound[order], kind="stable")]
         position, step = 0, 2
@@ -147,6 +151,18 @@ class Arena:
             self._price(batch, bound[batch], best, margin)
             position += len(batch)
             step *= 4
+
+    def _lead(self, bound: Floats) -> None:
+        """Least bound of each plan, and its row."""
+        for number in range(len(self.plans)):
+            own = np.flatnonzero(self.origin == number)
+            if len(own):
+                self.first[number] = int(own[np.argmin(bound[own])])
+                self.least[number] = float(bound[self.first[number]])
+
+    def factors(self, row: int) -> dict[str, Floats]:
+        """Temporal factors of a row by loop, outermost block first."""
+        return {loop: self.rows.chains[loop].factors[index[row]] for loop, index in self.rows.index.items()}
 
     def _sheet(self, picked: Ints) -> Sheet:
         """Costs of some rows; those of a run are kept if asked for, or if they are all."""
@@ -173,11 +189,9 @@ class Arena:
             values = sheet.grid(at[part], self.room)
             flat = int(np.argmin(values))
             *choice, row = (int(i) for i in np.unravel_index(flat, values.shape))
-            value, row = float(values.flat[flat]), int(batch[part][row])
-            if value < self.top[0]:
-                self.top = (value, row)
+            value = float(values.flat[flat])
             if value < best.value:
-                best.value, best.nest = value, self.nest(row, choice)
+                best.value, best.nest = value, self.nest(int(batch[part][row]), choice)
 
     # --- the loop nest ------------------------------------------------------------------------------
 

@@ -6,10 +6,12 @@ blocks are fixed.  Rows are built from the innermost stage outwards and dropped 
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,18 +59,39 @@ class _Tree:
     factors: Floats
 
 
+class Near(NamedTuple):
+    """Tile sizes next to those of a chain, `radius` to either side per block, and `many` over the range."""
+
+    chain: tuple[int, ...]
+    radius: int
+    many: int
+
+
+#: Which tile sizes a chain may have: so many, all (None), or those near a chain.
+Limit = int | Near | None
+
+
+def _sizes(bound: int, limit: Limit, block: int) -> tuple[int, ...]:
+    if not isinstance(limit, Near):
+        return tile_sizes(bound, limit)
+    sizes = tile_sizes(bound)
+    at = bisect.bisect_left(sizes, limit.chain[block])
+    near = sizes[max(0, at - limit.radius):at + limit.radius + 1] or sizes[-1:]
+    return tuple(sorted({*near, *tile_sizes(bound, limit.many)})) if limit.many else near
+
+
 @lru_cache(maxsize=4096)
-def _tree(rest: int, forced: tuple[bool, ...], limit: int | None) -> _Tree:
+def _tree(rest: int, forced: tuple[bool, ...], limit: Limit) -> _Tree:
     """All chains that cover `rest`; `forced`: per block (outermost first), the factor is one."""
     chains: list[tuple[int, ...]] = [()]
     left, sizes = [rest], [1]
     first, count, size = [], [], []
-    for one in reversed(forced[1:]):
+    for block in range(len(forced) - 1, 0, -1):
         grown: list[tuple[int, ...]] = []
         grown_left, grown_size, starts, counts = [], [], [], []
         for chain, open_, done in zip(chains, left, sizes, strict=True):
             starts.append(len(grown))
-            own = (1,) if one else tile_sizes(open_, limit)
+            own = (1,) if forced[block] else _sizes(open_, limit, block)
             counts.append(len(own))
             grown += [(factor, *chain) for factor in own]
             grown_left += [-(-open_ // factor) for factor in own]
@@ -122,9 +145,9 @@ class _Forest:
 
 
 def _forest(
-    bound: int, plans: Sequence[tuple[int, ...]], forced: tuple[bool, ...], limits: Sequence[int | None]
+    bound: int, plans: Sequence[tuple[int, ...]], forced: tuple[bool, ...], limits: Sequence[Limit]
 ) -> _Forest:
-    numbers: dict[tuple[tuple[int, ...], int | None], int] = {}
+    numbers: dict[tuple[tuple[int, ...], Limit], int] = {}
     keys = zip(plans, limits, strict=True)
     root = np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.intp)
     trees = [_tree(-(-bound // math.prod(lanes)), forced, limit) for lanes, limit in numbers]
@@ -179,6 +202,21 @@ def build_rows(
         parts.append(Rows(chains, index, which[plan], ()))
     kept = [_only(part, source[part.plan] == at) for at, part in enumerate(parts)]
     return _merge(kept, tuple(made.full(number) for number in range(len(plans))))
+
+
+def rows_near(
+    bounds: Mapping[str, int], plans: Sequence[Lanes], forced: Sequence[frozenset[str]], fits: Fits,
+    around: Sequence[Mapping[str, Near]],
+) -> Rows:
+    """Rows near one row per plan, see build_rows; around: loop -> its tile sizes."""
+    ones = {loop: tuple(loop in block for block in forced) for loop in bounds}
+    trees = {
+        loop: _forest(bound, [lanes[loop] for lanes in plans], ones[loop], [near[loop] for near in around])
+        for loop, bound in bounds.items()
+    }
+    every = np.arange(len(plans))
+    plan, index, _ = _build(trees, every, fits, np.full(len(plans), np.inf))
+    return Rows({loop: tree.chains for loop, tree in trees.items()}, index, plan, (False,) * len(plans))
 
 
 class _Growth:

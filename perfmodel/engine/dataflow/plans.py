@@ -22,6 +22,7 @@ from perfmodel.engine.dataflow.space import (
     stages,
     structures,
     unrollings,
+    without_mirrors,
 )
 from perfmodel.engine.dataflow.tables import by_trail
 
@@ -67,6 +68,7 @@ def plans(
     spread = wide
     if not every and objective != "latency":
         spread = unrollings(problem, accelerator, fast=False)[0]
+    spread = without_mirrors(problem, spread)
     usual = {str(unrolling) for unrolling in wide}
     lanes = _lanes(problem, staged, spread)
     configs = [

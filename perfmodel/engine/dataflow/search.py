@@ -13,40 +13,81 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from perfmodel.engine.dataflow.accelerator import Accelerator, Widths
 from perfmodel.engine.dataflow.arena import Arena, Best
 from perfmodel.engine.dataflow.conventions import Conventions
-from perfmodel.engine.dataflow.kernel import Mask
 from perfmodel.engine.dataflow.mapping import LoopNest
-from perfmodel.engine.dataflow.options import Chains, Floats, Ints, Rows, build_rows
+from perfmodel.engine.dataflow.options import Floats, Near
 from perfmodel.engine.dataflow.plans import Plan, plans
 from perfmodel.engine.dataflow.problem import Problem
 from perfmodel.engine.dataflow.sheet import Task
 from perfmodel.errors import ArgumentError, InfeasibleError
 
-#: Rows of one polishing step.
-_POLISH = 8192
-
 OBJECTIVES = ("latency", "energy", "edp")
 
 
+class _Move(NamedTuple):
+    """How the best rows are polished: some loops at a time get other tile sizes.
+
+    states        plans whose best rows are polished together
+    joint         loops changed at once
+    radius, many  sizes next to those of the row, so many to either side (with few loops one more), and so
+                  many over the whole range
+    rounds        over all groups of loops; fewer where nothing improves any more
+    donors        best states whose tile sizes the others try, instead
+    """
+
+    states: int
+    joint: int
+    radius: int
+    many: int
+    rounds: int
+    donors: int = 0
+
+
 @dataclass(frozen=True)
-class _Level:
-    """One effort level: rows per plan, plans, relative gain not worth a look, loops polished at once."""
+class _Phase:
+    """Tile sizes per plan, plans that try them, relative gain not worth a look, and moves after that.
+
+    narrow  plans that leave positions idle: False: left out, True: nothing but these, None: all plans
+    """
 
     rows: int
     plans: int
     slack: float
-    joint: int
+    moves: tuple[_Move, ...] = ()
+    narrow: bool | None = None
 
 
+_ALL = 1 << 30
+_LONG = (_Move(96, 1, 3, 0, 9), _Move(32, 2, 1, 0, 9), _Move(8, 1, 1, 1000, 9), _Move(8, 2, 2, 6, 9))
+#: Per effort level, what it adds to the level before.
 _LEVELS = (
-    _Level(256, 1 << 30, 1e-3, 0), _Level(16384, 8, 5e-4, 2), _Level(1 << 17, 2, 1e-4, 2),
-    _Level(1 << 20, 8, 0.0, 2), _Level(1 << 22, 64, 0.0, 2), _Level(1 << 24, 1 << 30, 0.0, 1),
+    (_Phase(256, _ALL, 1e-3, narrow=False),),
+    (
+        _Phase(64, _ALL, 5e-4, (
+            _Move(32, 1, 3, 0, 1), _Move(16, 2, 0, 3, 1), _Move(32, 1, 0, 0, 1, 4), _Move(6, 2, 0, 5, 2),
+            _Move(2, 2, 1, 8, 3),
+        ), narrow=True),
+    ),
+    (_Phase(1 << 17, 2, 1e-4, _LONG),),
+    (_Phase(1 << 20, 8, 0.0, _LONG),),
+    (_Phase(1 << 22, 64, 0.0, _LONG),),
+    (_Phase(1 << 24, _ALL, 0.0),),
 )
+
+
+@dataclass
+class _State:
+    """Best row of a plan so far: factors by loop, and their bound of the objective."""
+
+    plan: int
+    factors: Mapping[str, Floats]
+    value: float
 
 
 @dataclass(frozen=True)
@@ -85,10 +126,8 @@ def search(
     task = Task(problem, accelerator, objective, width, conventions)
     made, every = plans(problem, accelerator, objective, width, conventions)
     run = _Run(task, made, Best(start_value, start))
-    for level in range(effort + 1):
-        if level == 1:
-            run.level(_LEVELS[0], narrow=True)
-        run.level(_LEVELS[level], narrow=level > 0)
+    for phase in itertools.chain(*_LEVELS[:effort + 1]):
+        run.phase(phase)
     if run.best.nest is None:
         raise InfeasibleError(_why(task))
     done = every and all(run.complete[i] or made[i].bound >= run.best.value for i in range(len(made)))
@@ -101,30 +140,30 @@ class _Run:
     def __init__(self, task: Task, made: list[Plan], best: Best) -> None:
         self.task, self.plans, self.best = task, made, best
         self.complete = [False] * len(made)
-        self.least = [plan.bound for plan in made]
-        self.winner, self.value = -1, float("inf")
-        self.chains: dict[str, Floats] = {}
+        self.states: dict[int, _State] = {}
         self.rows, self.mappings = 0, 0.0
 
-    def level(self, level: _Level, narrow: bool) -> None:
+    def phase(self, level: _Phase) -> None:
         """Search the most promising plans, a few first so that their result rules out others."""
-        numbers = [i for i in range(len(self.plans)) if narrow or not self.plans[i].narrow]
-        if level is _LEVELS[0] and narrow:
-            numbers = [i for i in numbers if self.plans[i].narrow]
-        ranked = sorted(numbers, key=lambda i: (self.least[i], self.plans[i].bound))
-        order = ranked[:level.plans]
-        if level.plans < len(self.plans) and self.winner >= 0 and self.winner not in order:
-            order[-1] = self.winner
+        numbers = [i for i, plan in enumerate(self.plans) if level.narrow in (None, plan.narrow)]
+        order = sorted(numbers, key=lambda i: (self._value(i), self.plans[i].bound))[:level.plans]
         for start, stop in ((0, 1), (1, 12), (12, len(order))):
             margin = self.best.value * (1 - level.slack)
             live = [i for i in order[start:stop] if not self.complete[i] and self.plans[i].bound < margin]
             for _, same in itertools.groupby(sorted(live, key=self._config), key=self._config):
                 self._search(list(same), level)
+        for move in level.moves:
+            self._polish(move, level.slack)
+
+    def _value(self, number: int) -> float:
+        """Best value of a plan so far, its bound where it was not tried."""
+        known = self.states.get(number)
+        return known.value if known else self.plans[number].bound
 
     def _config(self, number: int) -> int:
         return id(self.plans[number].config)
 
-    def _search(self, numbers: list[int], level: _Level) -> None:
+    def _search(self, numbers: list[int], level: _Phase) -> None:
         made = [self.plans[i] for i in numbers]
         # a row with many structures costs more, so it gets a smaller share of the budget
         widest = max(len(block) for block in made[0].config.structures)
@@ -133,63 +172,69 @@ class _Run:
         arena.improve(self.best, level.slack)
         for at, number in enumerate(numbers):
             self.complete[number] = arena.complete[at] and level.slack == 0
-            self.least[number] = arena.least[at]
-        self._note(numbers, arena)
-        done = self.winner not in numbers or arena.complete[numbers.index(self.winner)]
-        if level.joint and not done and self.value > self.plans[self.winner].bound * (1 + level.slack):
-            self._polish(level)
+            self._move(number, arena, at)
 
-    def _note(self, numbers: list[int], arena: Arena) -> bool:
-        """Remember the best row; True if it is better than before."""
-        value, row = arena.top
-        if value >= self.value * (1 - 1e-9):
+    def _move(self, number: int, arena: Arena, at: int) -> bool:
+        """Take the first row of a plan if it is better than its state; True if it is."""
+        known = self.states.get(number)
+        if not np.isfinite(arena.least[at]) or (known and arena.least[at] >= known.value * (1 - 1e-9)):
             return False
-        self.value, self.winner = value, numbers[arena.origin[row]]
-        self.chains = {d: arena.rows.chains[d].factors[i[row]] for d, i in arena.rows.index.items()}
+        self.states[number] = _State(number, arena.factors(arena.first[at]), arena.least[at])
         return True
 
     def _count(self, arena: Arena) -> None:
         self.rows += len(arena.rows)
         self.mappings += arena.mappings
 
-    def _polish(self, level: _Level) -> None:
-        """All sizes of one or two loops at a time around the best row, until nothing improves."""
+    def _polish(self, move: _Move, slack: float) -> None:
+        """Change a few loops at a time in the best rows of some plans, until nothing improves."""
+        ranked = sorted(self.states.values(), key=lambda state: (state.value, state.plan))
+        left = [state.plan for state in ranked[:move.states] if not self.complete[state.plan]]
+        donors = ranked[:move.donors]
+        for _ in range(move.rounds):
+            moved: list[int] = []
+            for _, same in itertools.groupby(sorted(left, key=self._config), key=self._config):
+                moved += self._sweep(list(same), move, donors, slack)
+            left = moved
+
+    def _sweep(self, numbers: list[int], move: _Move, donors: list[_State], slack: float) -> list[int]:
+        """Take the best neighbour of each state over all groups of loops; plans that moved."""
+        entries = [(n, near) for n in numbers for near in self._neighbours(self.states[n], move, donors)]
+        if not entries:
+            return []
+        arena = Arena(self.task, [self.plans[n] for n, _ in entries], 0, around=[near for _, near in entries])
+        self._count(arena)
+        arena.improve(self.best, slack)
+        moved = []
+        for number, tried in itertools.groupby(range(len(entries)), key=lambda entry: entries[entry][0]):
+            if self._move(number, arena, min(tried, key=lambda entry: arena.least[entry])):
+                moved.append(number)
+        return moved
+
+    def _neighbours(self, state: _State, move: _Move, donors: list[_State]) -> list[dict[str, Near]]:
+        """Tile sizes around a state, one set per group of loops, or those of the donors."""
         bounds = self.task.problem.bounds
-        joint = min(level.joint, len(bounds)) if len(bounds) <= 4 or level.slack < 1e-3 else 1
-        groups = list(itertools.combinations(bounds, joint))
-        left = len(groups)
-        for group in itertools.cycle(groups):
-            if left <= 0:
-                break
-            around = self._around(group)
-            self._count(around)
-            around.improve(self.best, level.slack)
-            left = len(groups) - 1 if self._note([self.winner], around) else left - 1
+        own = {loop: tuple(int(n) for n in row) for loop, row in state.factors.items()}
+        still = {loop: Near(chain, 0, 0) for loop, chain in own.items()}
+        if donors:
+            given = [{d: Near(self._fitted(donor, state.plan, d), 0, 0) for d in bounds} for donor in donors]
+            single = [{**still, loop: near[loop]} for near in given for loop in bounds]
+            return [near for near in given + single if near != still]
+        few = len(bounds) <= 4
+        radius, many = move.radius + few, move.many if few else -(-move.many // 2)
+        free = {loop: Near(chain, radius, many) for loop, chain in own.items()}
+        groups = itertools.combinations(bounds, min(move.joint, len(bounds)))
+        return [{**still, **{loop: free[loop] for loop in group}} for group in groups]
 
-    def _around(self, group: tuple[str, ...]) -> Arena:
-        """Rows with the chains of some loops, the others as they are."""
-        problem, plan = self.task.problem, self.plans[self.winner]
-        whole = Arena(self.task, [plan], 0, _one_row(self.chains, plan, problem))
-        fixed = {loop: chain for loop, chain in whole.rows.chains.items() if loop not in group}
-
-        def fits(stage: int, tiles: Mapping[str, Floats], _: Ints) -> Mask:
-            others = {loop: chain.inside(stage - 1) for loop, chain in fixed.items()}
-            return whole.fits(stage, {**others, **tiles}, whole.room)
-
-        forced = [frozenset(group) & block for block in whole.forced]
-        lanes = {loop: plan.lanes[loop] for loop in group}
-        free = build_rows({loop: int(problem.bounds[loop]) for loop in group}, [lanes], forced, fits, _POLISH)
-        index = {loop: np.zeros(len(free), dtype=np.intp) for loop in fixed} | dict(free.index)
-        return Arena(self.task, [plan], 0, Rows({**fixed, **free.chains}, index, free.plan, (False,)))
-
-
-def _one_row(factors: Mapping[str, Floats], plan: Plan, problem: Problem) -> Rows:
-    chains = {
-        loop: Chains(float(problem.bounds[loop]), np.array([plan.lanes[loop]], float), row[None, :])
-        for loop, row in factors.items()
-    }
-    only = np.zeros(1, dtype=np.intp)
-    return Rows(chains, dict.fromkeys(chains, only), only, (False,))
+    def _fitted(self, donor: _State, plan: int, loop: str) -> tuple[int, ...]:
+        """Factors of a plan that come near the tiles of another one's state."""
+        lanes, theirs = self.plans[plan].lanes[loop], self.plans[donor.plan].lanes[loop]
+        factors, tile, wanted = [], 1, 1.0
+        for block in range(len(lanes) - 1, -1, -1):
+            tile, wanted = tile * lanes[block], wanted * theirs[block] * float(donor.factors[loop][block])
+            factors.append(max(1, int(wanted / tile)))
+            tile *= factors[-1]
+        return tuple(reversed(factors))
 
 
 class Shared:

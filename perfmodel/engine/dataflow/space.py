@@ -10,13 +10,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
 from perfmodel.engine.dataflow.accelerator import Accelerator, Axis, Level
-from perfmodel.engine.dataflow.problem import Problem
+from perfmodel.engine.dataflow.problem import Operand, Problem
 
 #: Loops that concern the same tensors, by name.
 LoopClass = tuple[str, ...]
@@ -201,6 +201,45 @@ def unrollings(
         return math.prod(-(-int(b) // across(unrolling, loop)) for loop, b in problem.bounds.items())
 
     return sorted(made, key=lambda m: (steps(m), str(m))), limit is None
+
+
+def mirrors(problem: Problem) -> list[dict[str, str]]:
+    """Renamings of loops that leave the problem as it is: rows for columns of a square convolution."""
+    windows = [w for o in problem.operands for w in o.windows]
+    found = []
+    for a, b in itertools.combinations(problem.bounds, 2):
+        renamed = {a: b, b: a}
+        for v, w in itertools.combinations(windows, 2):
+            if {v.out, w.out} == {a, b}:
+                renamed |= {v.kernel: w.kernel, w.kernel: v.kernel}
+        full = {loop: renamed.get(loop, loop) for loop in problem.bounds}
+        if all(problem.bounds[loop] == problem.bounds[other] for loop, other in full.items()) and all(
+            _same(operand, full) for operand in problem.operands
+        ):
+            found.append(full)
+    return found
+
+
+def _same(operand: Operand, renamed: Mapping[str, str]) -> bool:
+    plain = {renamed[loop] for loop in operand.plain}
+    windows = {replace(w, out=renamed[w.out], kernel=renamed[w.kernel]) for w in operand.windows}
+    return plain == set(operand.plain) and windows == set(operand.windows)
+
+
+def without_mirrors(problem: Problem, spread: Sequence[Unrolling]) -> list[Unrolling]:
+    """Unrollings that are no mirror image of an earlier one."""
+    swaps, seen, kept = mirrors(problem), set(), []
+    for unrolling in spread:
+        if _frozen(unrolling) in seen:
+            continue
+        kept.append(unrolling)
+        for swap in swaps:
+            seen.add(_frozen({a: {swap[d]: f for d, f in own.items()} for a, own in unrolling.items()}))
+    return kept
+
+
+def _frozen(unrolling: Unrolling) -> frozenset[tuple[str, str, int]]:
+    return frozenset((axis, loop, f) for axis, own in unrolling.items() for loop, f in own.items() if f > 1)
 
 
 def across(unrolling: Unrolling, loop: str, axes: Sequence[Axis] | None = None) -> int:
