@@ -1,4 +1,4 @@
-"""One operator: latency, energy and what bounds it.
+"""One operator: latency, energy, what bounds it and its mapping.
 
   perfmodel kernel matmul m=64 n=4096 k=4096 --on h100-sxm5 --precision fp8
   perfmodel kernel matmul --m 1,64,4096 --n 4096 --k 4096 --on h100-sxm5
@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     common.add_hardware(parser)
     common.add_model(parser)
+    parser.add_argument("--runtime", default="vllm", help="software whose kernels are calibrated (default vllm)")
     common.add_views(parser)
     common.add_output(parser)
 
@@ -43,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
         where,
         precision=args.precision,
         fidelity=args.fidelity,
+        runtime=args.runtime,
     )
     return common.finish(result, args, file)
 
