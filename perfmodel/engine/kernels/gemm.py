@@ -72,7 +72,7 @@ class GemmCorrections:
     resident: Value = correction(0.02, 3.0)  # weights that stay in L2 over 0.1 of it
     l2: Value = correction(0.2, 5.0)  # L2 rate over twice the streaming rate
     quantise: Value = correction(0.001, 20.0, 0.05)  # passes over A before the product (3 B per element)
-    row: Value = correction(0.004, 4.0, 0.2)  # least values that a row costs in that pass over 2500
+    row: Value = correction(0.004, 20.0, 0.2)  # least values that a row costs in that pass over 2500
     host: Value = correction(0.01, 300.0, 0.02)  # floor set by the caller over 1.5 us
 
 
@@ -104,8 +104,9 @@ def gemm_time(m: Value, n: Value, k: Value, storage: Storage, gpu: GpuFacts,
     kernel = launch + np.where(split > 1.0, 3600.0 * c.split / hw.clock, 0.0) + work
     best = fastest(kernel, seconds=kernel, compute=compute, memory=memory, waves=waves, rows=TILE_M,
                    columns=TILE_N, split=split, launch=launch)
-    row = (k**4 + (2500.0 * c.row) ** 4) ** 0.25  # a block takes a whole row: short ones cost as much
-    before = c.quantise * 3.0 * (batch * m * row / hw.dram)[..., 0]
+    # a block takes a row of all batches: short ones cost as much
+    row = ((batch * k) ** 4 + (2500.0 * c.row) ** 4) ** 0.25
+    before = c.quantise * 3.0 * (m * row / hw.dram)[..., 0]
     seconds = ((best["seconds"] + before) ** 4 + (1.5e-6 * c.host) ** 4) ** 0.25
     return KernelTime(**{**best, "seconds": seconds, "memory": best["memory"] + before})
 
