@@ -113,3 +113,11 @@ def test_large_heads_leave_room_for_half_the_rows():
     groups = dataclasses.replace(GPU, peak={"bf16": 400e12})
     assert prefill(dim=256, gpu=warps).waves == pytest.approx(2 * prefill(dim=128, gpu=warps).waves, rel=0.1)
     assert prefill(dim=256, gpu=groups).waves == prefill(dim=128, gpu=groups).waves
+
+
+def test_tokens_kept_by_a_sparse_layer():
+    from perfmodel.engine.kernels.layers import kept_tokens
+
+    assert kept_tokens(np.array(4096.0), 0.0) == pytest.approx((2048 * 2049 / 2 + 2048 * 2048) / 4096)
+    assert kept_tokens(np.array(1.0), 99.0) == 100  # the token itself and all before it
+    assert kept_tokens(np.array(16.0), 4096.0) == 2048

@@ -24,7 +24,7 @@ from perfmodel.engine.kernels.gemm import GemmCorrections, Storage, gemm_time
 from perfmodel.engine.kernels.grouped import grouped_time
 from perfmodel.engine.kernels.mla import MlaCorrections, mla_decode_time
 from perfmodel.engine.kernels.moe import MoeCorrections
-from perfmodel.engine.kernels.splits import split_rule
+from perfmodel.engine.kernels.splits import query_copies, split_rule
 from perfmodel.engine.kernels.stream import StreamCorrections, stream_time
 from perfmodel.engine.roofline import OpCost, compute_format, cost, moved_bytes
 from perfmodel.formats import Precision
@@ -130,7 +130,17 @@ def _attention_decode(q: Question) -> KernelTime:
     _, source, _, cache, kind = (*q.origin[-1].group.split("/"), *[""] * 5)[:5] if q.origin else [""] * 5
     rule = split_rule(source, cache, kind, q.gpu)
     return attention_decode_time(
-        s["b"], facts["context"], heads, s["h"], s["d"], window, kv, q.gpu, c, rule=rule
+        s["b"],
+        facts["context"],
+        heads,
+        s["h"],
+        s["d"],
+        window,
+        kv,
+        q.gpu,
+        c,
+        rule=rule,
+        copies=query_copies(source, np.asarray(heads), np.asarray(s["h"]), np.asarray(window)),
     )
 
 

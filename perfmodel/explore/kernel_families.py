@@ -13,7 +13,7 @@ from perfmodel.engine.kernels.facts import GpuFacts, KernelTime
 from perfmodel.engine.kernels.gemm import GemmCorrections, gemm_time
 from perfmodel.engine.kernels.mla import MlaCorrections, mla_decode_time
 from perfmodel.engine.kernels.moe import MoeCorrections, moe_time
-from perfmodel.engine.kernels.splits import latent_rule, split_rule
+from perfmodel.engine.kernels.splits import FLASH_2, latent_rule, query_copies, split_rule
 from perfmodel.explore.kernel_tables import BYTES, Family, Rows, columns, label, part, roofline, storage_of
 
 #: sources that call another kernel for up to 64 and up to 128 rows
@@ -45,8 +45,6 @@ def _gemm_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:
 
 #: query heads of one cache head that the packed kernels of an engine take; more run as single heads
 _LARGEST_GROUP = {"torch_flow": 32.0}
-#: kernels that do not pack the heads of a group where a sliding window is set (FlashAttention-2)
-_UNPACKED_WINDOW = ("vllm_flash_attn", "vllm_flash_attn_fa2")
 #: prefill kernels that fill a block with the query heads of a group
 _PACKED_PREFILL = ("vllm_flash_attn_fa3", "vllm_flash_attn_fa4", "vllm_flashinfer_fidecode",
                    "vllm_flashinfer_trtllmdecode")
@@ -67,14 +65,13 @@ def _decode(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
     share = rows["n_heads"] / rows["n_kv_heads"]
     source, cache, mode = part(group, 1), part(group, 3), part(group, 4)
     packed = share <= _LARGEST_GROUP.get(source, 1e9)
-    swapped = False
-    if source in _UNPACKED_WINDOW:
+    if source in FLASH_2:  # these do not pack the heads of a group where a sliding window is set
         packed = packed & (rows["window"] == 0)
-        swapped = packed & (share > 1) & (rows["n_kv_heads"] > 1)
+    copies = query_copies(source, rows["n_heads"], rows["n_kv_heads"], rows["window"])
     rule = split_rule(source, cache, mode, gpu)
     return attention_decode_time(rows["batch"], rows["past_len"] + rows["q_len"], rows["n_heads"],
                                  rows["n_kv_heads"], rows["head_dim"], rows["window"],
-                                 BYTES.get(cache, 2.0), gpu, c, packed, rule, np.where(swapped, 2.0, 0.0))
+                                 BYTES.get(cache, 2.0), gpu, c, packed, rule, copies)
 
 
 def _prefill_group(rows: Rows) -> Any:
@@ -85,7 +82,7 @@ def _prefill_group(rows: Rows) -> Any:
 
 def _prefill(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
     source, query, cached = (part(group, i) for i in (1, 2, 3))
-    swapped = (rows["q_len"] == 1) & (rows["window"] == 0) & (source in _UNPACKED_WINDOW)
+    swapped = (rows["q_len"] == 1) & (rows["window"] == 0) & (source in FLASH_2)
     time = attention_prefill_time(
         rows["batch"], rows["q_len"], rows["past_len"], rows["n_heads"], rows["n_kv_heads"],
         rows["head_dim"], rows["window"], BYTES.get(query, 2.0), BYTES.get(cached, 2.0),

@@ -16,7 +16,12 @@ from perfmodel.engine.kernels.collective_kernels import (
 )
 from perfmodel.engine.kernels.facts import GpuFacts, KernelTime
 from perfmodel.engine.kernels.gemm import GemmCorrections, gemm_time
-from perfmodel.engine.kernels.layers import LayerCorrections, latent_layer_time, sparse_layer_time
+from perfmodel.engine.kernels.layers import (
+    LayerCorrections,
+    kept_tokens,
+    latent_layer_time,
+    sparse_layer_time,
+)
 from perfmodel.engine.kernels.scan import ScanCorrections, scan_time
 from perfmodel.engine.kernels.splits import latent_rule
 from perfmodel.engine.kernels.stream import StreamCorrections, stream_time
@@ -53,7 +58,7 @@ def _layer_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:
     decode = rows["q_len"] == 1
     mean = total - (rows["q_len"] - 1.0) / 2.0
     if "architecture" in rows:
-        mean, decode = np.minimum(mean, 2048.0), np.ones_like(decode)
+        mean, decode = kept_tokens(rows["q_len"], rows["past_len"]), np.ones_like(decode)
     attended = 2.0 * tokens * heads * mean * np.where(decode, 1088.0, 320.0)
     moved = weights * b + tokens * 7168.0 * 2.0 * a
     moved = moved + rows["batch"] * np.where(decode, mean, total) * 576.0 * BYTES.get(part(group, 3), 2.0)

@@ -84,7 +84,7 @@ def sparse_layer_time(
     tokens = batch * query
     total = past + query
     mean = total - (query - 1.0) / 2.0
-    seen = np.minimum(mean, KEPT)
+    seen = kept_tokens(query, past)
     rates = _absorbed(c)
     core = mla_decode_time(tokens, 1.0, seen, heads, kv_bytes, gpu, rates)
     scores = tokens * mean
@@ -94,6 +94,12 @@ def sparse_layer_time(
     summed = _sum(tokens, heads, products, core, gpu, c)
     seconds = summed.seconds + scoring + choice
     return KernelTime(seconds, summed.launch, summed.compute + scoring, summed.memory)
+
+
+def kept_tokens(query: Value, past: Value) -> Value:
+    """Mean over new tokens of min(tokens up to it, 2048): the first ones see fewer than are kept."""
+    few = np.clip(KEPT - past, 0.0, query)
+    return (few * (past + (few + 1.0) / 2.0) + (query - few) * KEPT) / query
 
 
 def _absorbed(c: LayerCorrections) -> MlaCorrections:

@@ -24,6 +24,8 @@ import numpy as np
 from perfmodel.algebra import Value
 from perfmodel.engine.kernels.facts import GpuFacts
 
+#: sources of FlashAttention-2 in vLLM
+FLASH_2 = ("vllm_flash_attn", "vllm_flash_attn_fa2")
 #: splits that are tried where the fastest is taken
 SPLITS = np.array([1.0, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 128])
 
@@ -116,9 +118,9 @@ def split_rule(source: str, cache: str, mode: str, gpu: GpuFacts) -> str:
     """Rule of the kernel that a library calls, by its source, format of the cache and mode of its group."""
     if source == "vllm_flash_attn_fa4":
         return "graph"
-    if source == "vllm_flash_attn_fa3" or source == "flash_attention":
+    if source in ("vllm_flash_attn_fa3", "flash_attention"):
         return "even"
-    if source in ("vllm_flash_attn", "vllm_flash_attn_fa2"):
+    if source in FLASH_2:
         return "flash" if mode == "gqa" else "none"
     blackwell = np.mean(matrix_per_clock(gpu)) > TENSOR_MEMORY
     if source == "vllm_flashinfer_fidecode":
@@ -130,3 +132,12 @@ def split_rule(source: str, cache: str, mode: str, gpu: GpuFacts) -> str:
     if mode == "mha":
         return "masked"
     return "none" if cache == "fp8" and "fp4" in gpu.peak else "xqa"
+
+
+def query_copies(source: str, heads: Value, kv_heads: Value, window: Value) -> Any:
+    """Kernels that only rearrange queries and output: FlashAttention-2 packs heads that share a cache head.
+
+    One cache head needs none, its query heads lie together [2].
+    """
+    packs = (heads > kv_heads) & (kv_heads > 1.0) & (window == 0.0)
+    return np.where(packs, 2.0, 0.0) if source in FLASH_2 else np.zeros_like(packs * 1.0)
