@@ -430,3 +430,14 @@ def test_a_measured_open_loop():
         assert 1e3 * r.tpot_p50 == pytest.approx(tpot, rel=0.35)
         assert 0.65 * slow < 1e3 * r.tpot_p99 < 1.6 * slow
         assert 0.5 * ttft < 1e3 * r.ttft_p50 < 3.0 * ttft
+
+
+def test_interval_of_an_open_loop():
+    """Longer times at the high end: the requests come as before, fewer of them are in time, less can be served."""
+    r = pm.serving("llama-3.1-8b", "h100-sxm5", rate=[2, 14], input=1024, output=256, slo={"ttft": [0.3, 1], "tpot": 0.02})
+    assert np.all(r.low.tpot_p90 < r.tpot_p90) and np.all(r.tpot_p90 < r.high.tpot_p90)
+    assert np.all(r.low.throughput == r.throughput) and np.all(r.high.throughput == r.throughput)
+    assert np.all(r.low.goodput >= r.goodput) and np.all(r.goodput >= r.high.goodput)
+    assert np.all(r.low.capacity > r.capacity) and np.all(r.capacity > r.high.capacity)
+    assert dict(r.high.axes).keys() == dict(r.axes).keys()
+    assert list(r.high.axes["slo.ttft"]) == [0.3, 1.0]

@@ -171,7 +171,9 @@ def as_dict(result: Result) -> dict[str, Any]:
 
 def interval_metrics(result: Result) -> tuple[str, ...]:
     """Metrics that differ between the ends of the interval: times, and what follows from them."""
-    wanted = ("ttft", "tpot", "latency", "throughput", "step_time", "energy_per_token", "energy", "power")
+    wanted = ["ttft", "tpot", "latency", "throughput", "step_time", "energy_per_token", "energy", "power"]
+    wanted += ["goodput", "attainment", "capacity"]
+    wanted += [f"{metric}_p{p}" for metric in ("ttft", "tpot", "latency") for p in (50, 90, 99)]
     return tuple(metric for metric in wanted if metric in result.metrics)
 
 

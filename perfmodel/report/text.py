@@ -20,7 +20,7 @@ HEADLINES: Mapping[str, str] = {
     "ttft": "time to first token",
     **{f"ttft_p{p}": f"  {p} % of the requests" for p in (50, 90, 99)},
     "tpot": "time per output token",
-    **{f"tpot_p{p}": f"  {p} % of the requests " for p in (50, 90, 99)},
+    **{f"tpot_p{p}": f"  {p} % of the requests" for p in (50, 90, 99)},
     "step_time": "time of one step",
     "latency": "latency",
     "throughput": "throughput",

@@ -1,4 +1,4 @@
-"""How one op is laid out on a device, as text: tile, split and waves of a GPU kernel, or the nest of an array."""
+"""How one op is laid out, as text: tile, split and waves of a GPU kernel, or the loop nest on an array."""
 
 from __future__ import annotations
 

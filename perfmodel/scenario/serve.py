@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from perfmodel.scenario.open_loop_requests import Requests, traces
 from perfmodel.scenario.runtime import Runtime
 from perfmodel.scenario.runtime import runtime as runtime_of
 from perfmodel.scenario.served import REASONS, Served
-from perfmodel.scenario.serving_interval import with_interval
+from perfmodel.scenario.serving_interval import factors, quantiles, with_interval
 from perfmodel.scenario.solve import Scenario
 from perfmodel.workload.workload import Workload, language_model
 
@@ -139,20 +140,36 @@ def serving(
     }
     if concurrency is not None:
         result = CLOSED.solve(inputs, fixed, chosen, progress=progress)
-    else:
-        fixed |= {
-            "max_batch": None
-            if max_batch is None
-            else int(_one("max_batch", max_batch, low=1.0, whole=True)),
-            "requests": int(_one("requests", requests, low=10.0, high=1e7, whole=True)),
-            "burstiness": _one("burstiness", burstiness, high=10.0),
-            "input_cv": _one("input_cv", input_cv, high=10.0),
-            "output_cv": _one("output_cv", output_cv, high=10.0),
-            "seed": int(_one("seed", seed, high=2.0**53, whole=True)),
-            "percentile": objective["percentile"],
-        }
-        result = _opened(inputs, fixed, trace, progress)
-    return with_interval(result) if chosen == "calibrated" else result
+        return with_interval(result) if chosen == "calibrated" else result
+    fixed |= {
+        "max_batch": None if max_batch is None else int(_one("max_batch", max_batch, low=1.0, whole=True)),
+        "requests": int(_one("requests", requests, low=10.0, high=1e7, whole=True)),
+        "burstiness": _one("burstiness", burstiness, high=10.0),
+        "input_cv": _one("input_cv", input_cv, high=10.0),
+        "output_cv": _one("output_cv", output_cv, high=10.0),
+        "seed": int(_one("seed", seed, high=2.0**53, whole=True)),
+        "percentile": objective["percentile"],
+    }
+    result = _opened(inputs, fixed, trace, progress)
+    known = chosen == "calibrated" and {"ttft", "tpot"} <= set(quantiles())
+    return replace(result, band=partial(_open_end, result, inputs, fixed)) if known else result
+
+
+def _open_end(result: Result, inputs: Mapping[str, Any], fixed: Mapping[str, Any], which: str) -> Result:
+    """One end of the interval: all times are longer or shorter, the requests arrive as they did.
+
+    What the objective makes of that is answered by a replay against limits that are changed instead.
+    """
+    times = factors(which)
+    limits = {f"{name}_limit": _over(inputs[f"{name}_limit"], times[name]) for name in ("ttft", "tpot")}
+    end = OPEN.solve({**inputs, **limits}, fixed, fixed["fidelity"])
+    data = {name: value * times.get(name, 1.0) for name, value in end.data.items()}
+    data["concurrency"] = data["concurrency"] * times["latency"]
+    return replace(end, axes=result.axes, data=data, inputs=result.inputs, band=None)
+
+
+def _over(limit: Any, factor: float) -> Any:
+    return Axis(limit.name, limit.values / factor) if isinstance(limit, Axis) else limit / factor
 
 
 def _opened(

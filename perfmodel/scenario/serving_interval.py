@@ -27,14 +27,16 @@ def with_interval(result: Result) -> Result:
     return replace(result, band=partial(_end, result)) if {"ttft", "tpot"} <= set(known) else result
 
 
+def factors(which: str) -> dict[str, float]:
+    """Times at the ``low`` or ``high`` end over those in the middle, by metric."""
+    known, end = quantiles(), 0 if which == "low" else 1
+    return {metric: known[source][end] for metric, source in TIMES.items()}
+
+
 def _end(result: Result, which: str) -> Result:
     """One end of the interval."""
-    known, end = quantiles(), 0 if which == "low" else 1
-    data = dict(result.data)
-    for metric, source in TIMES.items():
-        if metric not in data:
-            continue
-        data[metric] = data[metric] * known[source][end]
+    times = factors(which)
+    data = {name: value * times.get(name, 1.0) for name, value in result.data.items()}
     for metric, source in RATES.items():
-        data[metric] = data[metric] / known[source][end]
+        data[metric] = data[metric] / times[source]
     return replace(result, data=data, band=None)
