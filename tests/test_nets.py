@@ -9,6 +9,7 @@ import pytest
 import perfmodel as pm
 from perfmodel.formats import precision
 from perfmodel.workload.families import NETS
+from perfmodel.workload.nets.inception import INCEPTION_V2
 from perfmodel.workload.nets.nas import (
     CELL_EDGES,
     NasBench201,
@@ -255,6 +256,14 @@ def test_experts_of_a_vision_transformer():
     assert model.flops() == pytest.approx(6 * (dense + sparse) + ends, rel=1e-12)
     more = model.vary({"experts": 32}).parameters - model.parameters
     assert more == 6 * 16 * (2 * d * w + 2 * d)  # two products, and a gate for each of two tasks
+
+
+def test_inception_v2_is_the_published_code():
+    """Its test counts 10,173,112 variables without the head: three per normed channel, where we store two."""
+    channels = sum(one + reduce3 + three + reduce33 + 2 * double + project
+                   for one, reduce3, three, reduce33, double, project in INCEPTION_V2.values()) + 64 + 192
+    head = 1024 * 1000 + 1000
+    assert pm.workload("inception-v2").parameters - head + channels == 10_173_112
 
 
 @pytest.mark.parametrize("edges", [("sep_conv_3x3 0",) * 7, ("sep_conv_4x4 0",) * 8, ("sep_conv_3x3 5",) * 8])

@@ -13,7 +13,7 @@ from perfmodel.validation.report import Validation
 #: paper -> why rows of it that are gated have no prediction
 OPEN: Mapping[str, str] = {
     "S020": "needs measurements of the search space on that GPU",
-    "S048": "two backbones and two mobile detectors have no description yet",
+    "S048": "two detectors searched for that chip have no description yet",
     "S050": "needs the latency tables of devices that are kept apart",
     "S059": "one hybrid model has no description yet",
     "S061": "the unit rates of the NPU are not published",

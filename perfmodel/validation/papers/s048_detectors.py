@@ -17,10 +17,11 @@ def _two_stage(depth: float, proposals: float, neck: str = "c4") -> TwoStage:
     return TwoStage(height=600.0, depth=depth, neck=neck, proposals=proposals)
 
 
-#: case -> network; two backbones of the table have no description yet
+#: case -> network
 _NETS = {
-    "01": Ssd(backbone="mobilenet_v1"), "02": Ssd(backbone="mobilenet_v2"), "04": RetinaNet(height=640.0),
-    "06": _two_stage(50.0, 300.0), "07": _two_stage(50.0, 20.0), "08": _two_stage(101.0, 300.0, "rfcn"),
+    "01": Ssd(backbone="mobilenet_v1"), "02": Ssd(backbone="mobilenet_v2"),
+    "03": Ssd(backbone="inception_v2"), "04": RetinaNet(height=640.0),
+    "05": _two_stage(50.0, 300.0, "inception_v2"), "06": _two_stage(50.0, 300.0), "07": _two_stage(50.0, 20.0), "08": _two_stage(101.0, 300.0, "rfcn"),
     "09": _two_stage(101.0, 300.0), "10": _two_stage(101.0, 20.0),
 }
 

@@ -81,7 +81,8 @@ def _asked(case: str) -> tuple[str, str, str]:
     row = published()[case]
     tokens = re.search(r"(?:prompt|context) (\d+)", row.config)
     batch = re.search(r"batch (\d+)", row.config)
-    assert tokens
+    if not tokens:
+        raise PerfmodelError(f"{case}: no length in {row.config!r}")
     return row.workload, tokens.group(1), batch.group(1) if batch else "1"
 
 

@@ -8,6 +8,7 @@ from perfmodel.algebra import Value
 from perfmodel.spec import flag, quantity, text
 from perfmodel.workload.nets.builder import Feature, Net
 from perfmodel.workload.nets.image import Image
+from perfmodel.workload.nets.inception import INCEPTION_V2, InceptionV2
 from perfmodel.workload.nets.resnet import ResNet
 
 
@@ -98,12 +99,13 @@ class TwoStage(Detector):
     """Faster R-CNN [1], Mask R-CNN [2] and R-FCN [3]: the second stage runs once per proposal.
 
     neck  ``fpn``: pyramid and two linear layers per region; ``c4``: the last stage runs on each region;
-          ``rfcn``: position-sensitive maps, nothing but pooling per region
+          ``rfcn``: position-sensitive maps, nothing but pooling per region;
+          ``inception_v2``: as c4, on that backbone, whose last three modules run on each region
     [1] arXiv:1506.01497.  [2] arXiv:1703.06870.  [3] arXiv:1605.06409.
     """
 
     proposals: Value = quantity("count", default=1000.0, doc="regions that reach the second stage")
-    neck: str = text(default="fpn", choices=("fpn", "c4", "rfcn"), doc="kind of second stage")
+    neck: str = text(default="fpn", choices=("fpn", "c4", "rfcn", "inception_v2"), doc="kind of second stage")
     second: bool = flag(default=False, doc="v2 of torchvision: normed pyramid, four convolutions per region")
     mask: bool = flag(default=False, doc="mask branch")
     detections: Value = quantity("count", default=100.0, doc="regions of the mask branch")
@@ -154,11 +156,20 @@ class TwoStage(Detector):
                 regions(net, maps, 3)
                 regions(net, boxes, 3)
             return
-        x = backbone.trunk(net, x, (1, 2, 2))[-1]
+        inception = InceptionV2()
+        labels = tuple(INCEPTION_V2)
+        first = labels.index("5a")
+        if self.neck == "inception_v2":
+            x = inception.modules(net, inception.stem(net, x), labels[:first])[-1]
+        else:
+            x = backbone.trunk(net, x, (1, 2, 2))[-1]
         propose(net, x, 512, 12, 1)
         with net.samples(self.proposals), net.scope("region"):
             y = net.pool(regions(net, x, 14), 2, 2, padding="valid")
-            y = net.global_pool(backbone.stage(net, y, 3, 1))
+            if self.neck == "inception_v2":
+                y = net.global_pool(inception.modules(net, y, labels[first:])[-1])
+            else:
+                y = net.global_pool(backbone.stage(net, y, 3, 1))
             net.linear(y, self.classes, name="class")
             net.linear(y, 4 * (self.classes - 1), name="box")
 

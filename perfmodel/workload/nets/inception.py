@@ -1,4 +1,4 @@
-"""Networks of parallel branches: GoogLeNet, Inception V3 and V4, ShuffleNet V2."""
+"""Networks of parallel branches: GoogLeNet, Inception V2 to V4, ShuffleNet V2."""
 
 from __future__ import annotations
 
@@ -56,6 +56,51 @@ class GoogLeNet(Classifier):
             net.conv(net.conv(x, reduce5, 1, name="reduce5"), five, self.second_kernel, name="five"),
             net.conv(net.pool(x, 3, 1), project, 1, name="project"),
         )
+
+#: 1x1, reduce and 3x3, reduce and two 3x3, projection; without the first and last: strided [published code]
+INCEPTION_V2 = {
+    "3b": (64, 64, 64, 64, 96, 32), "3c": (64, 64, 96, 64, 96, 64), "4a": (0, 128, 160, 64, 96, 0),
+    "4b": (224, 64, 96, 96, 128, 128), "4c": (192, 96, 128, 96, 128, 128),
+    "4d": (160, 128, 160, 128, 160, 96), "4e": (96, 128, 192, 160, 192, 96), "5a": (0, 128, 192, 192, 256, 0),
+    "5b": (352, 192, 320, 160, 224, 128), "5c": (352, 192, 320, 192, 224, 128),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class InceptionV2(Classifier):
+    """Inception with batch norm, arXiv:1502.03167, first layer separable as in the published code."""
+
+    def build(self, net: Net, x: Feature) -> None:
+        """Stem, ten modules, head."""
+        x = net.global_pool(self.modules(net, self.stem(net, x), tuple(INCEPTION_V2))[-1])
+        net.linear(x, self.classes, name="head")
+
+    def stem(self, net: Net, x: Feature) -> Feature:
+        """Layers before the first module."""
+        x = net.conv(x, 8 * x.channels, 7, 2, groups=x.channels, norm=False, bias=False, act="none",
+                     name="conv1_depthwise")
+        x = net.conv(x, 64, 1, norm=False, name="conv1_pointwise")
+        x = net.pool(x, 3, 2, name="pool1")
+        x = net.conv(net.conv(x, 64, 1, name="conv2"), 192, 3, name="conv3")
+        return net.pool(x, 3, 2, name="pool2")
+
+    def modules(self, net: Net, x: Feature, labels: tuple[str, ...]) -> list[Feature]:
+        """Output of each of these modules."""
+        found = []
+        for label in labels:
+            one, reduce3, three, reduce33, double, project = INCEPTION_V2[label]
+            stride = 1 if one else 2
+            with net.scope(label):
+                y = net.conv(net.conv(x, reduce33, 1, name="reduce33"), double, 3, name="double1")
+                parts = [net.conv(net.conv(x, reduce3, 1, name="reduce3"), three, 3, stride, name="three"),
+                         net.conv(y, double, 3, stride, name="double2")]
+                pooled = net.pool(x, 3, stride)
+                if one:
+                    parts.insert(0, net.conv(x, one, 1, name="one"))
+                    pooled = net.conv(pooled, project, 1, name="project")
+                x = net.concat(*parts, pooled)
+            found.append(x)
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ _PLACES = {
     "mnasnet": "mobile.MnasNet",
     "efficientnet": "efficientnet.EfficientNet",
     "googlenet": "inception.GoogLeNet",
+    "inception_v2": "inception.InceptionV2",
     "inception_v3": "inception.InceptionV3",
     "inception_v4": "inception.InceptionV4",
     "shufflenet_v2": "inception.ShuffleNetV2",

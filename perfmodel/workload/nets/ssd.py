@@ -9,17 +9,18 @@ from perfmodel.spec import quantity, text
 from perfmodel.workload.nets.builder import Feature, Net
 from perfmodel.workload.nets.classic import vgg_stage
 from perfmodel.workload.nets.image import Image
+from perfmodel.workload.nets.inception import INCEPTION_V2, InceptionV2
 from perfmodel.workload.nets.mobile import MobileNetV1, MobileNetV2, MobileNetV3
 
-BACKBONES = ("vgg16", "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_lite")
+BACKBONES = ("vgg16", "mobilenet_v1", "mobilenet_v2", "mobilenet_v3_lite", "inception_v2")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ssd(Image):
     """SSD [1] and SSDLite [2]; network only, without anchors, decoding and non-maximum suppression.
 
-    vgg16 and mobilenet_v3_lite follow torchvision, mobilenet_v1 and v2 the published detection API with 1x1
-    (v1) or 3x3 (v2) box predictors.
+    vgg16 and mobilenet_v3_lite follow torchvision, the others the published detection API with 1x1
+    (mobilenet_v1) or 3x3 box predictors.
     [1] arXiv:1512.02325.  [2] arXiv:1801.04381.
     """
 
@@ -80,8 +81,13 @@ class Ssd(Image):
         return maps
 
     def mobile(self, net: Net, x: Feature) -> list[Feature]:
-        """MobileNet V1 or V2 and four strided pairs."""
-        if self.backbone == "mobilenet_v1":
+        """MobileNet V1 or V2 or Inception V2 and four strided pairs."""
+        if self.backbone == "inception_v2":
+            backbone = InceptionV2()
+            labels = tuple(INCEPTION_V2)
+            found = backbone.modules(net, backbone.stem(net, x), labels)
+            maps = [found[labels.index("4c")], found[-1]]
+        elif self.backbone == "mobilenet_v1":
             found = MobileNetV1().trunk(net, x)
             maps = [found[10], found[12]]
         else:
