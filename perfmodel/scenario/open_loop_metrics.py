@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from perfmodel.algebra import Value
+from perfmodel.errors import ArgumentError
 from perfmodel.scenario.open_loop import Engine
 from perfmodel.scenario.open_loop_point import PERCENTILES, TIMES, Point
 from perfmodel.scenario.open_loop_requests import Requests, generate
@@ -145,6 +146,9 @@ class Opened(Served):
             if not here.fits:
                 code[index] = REQUEST_TOO_LARGE
             elif self.generated and rate >= here.most():
+                if not self.ndim:
+                    most = f"below {here.most():.4g} 1/s, the most that the instance can serve"
+                    raise ArgumentError("rate", rate, most)
                 code[index] = BEYOND_CAPACITY
             else:
                 limits = tuple(float(at_point(limit, index)) for limit in self.limits)

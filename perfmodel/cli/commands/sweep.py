@@ -17,7 +17,7 @@ OPTIONS = {
     "inference": ("batch", "input", "output", "tp", "pp"),
     "forward": ("batch", "query", "context", "tp"),
     "training": ("batch", "sequence", "tp", "pp", "dp"),
-    "serving": ("concurrency", "rate", "input", "output", "tp", "dp", "ep"),
+    "serving": ("concurrency", "rate", "input", "output", "tp", "pp", "dp", "ep"),
 }
 
 #: numeric options and what they mean
