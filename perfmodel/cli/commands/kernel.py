@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     common.add_hardware(parser)
     common.add_model(parser)
-    parser.add_argument("--runtime", default="vllm", help="software whose kernels are calibrated (default vllm)")
+    parser.add_argument("--runtime", default="vllm", help="software of the calibrated kernels (default vllm)")
     common.add_views(parser)
     common.add_output(parser)
 
