@@ -39,7 +39,7 @@ SHARED = 0.45
 class CollectiveCorrections:
     """Dimensionless corrections of a collective library on a node; 1 is the documented reference."""
 
-    launch: Value = correction(0.03, 60.0)  # fixed time over 3 steps of the link (half over a host bus)
+    launch: Value = correction(0.03, 60.0, 1.5)  # fixed time over 3 steps of the link (half over a host bus)
     host: Value = correction(0.01, 60.0, 0.1)  # floor set by the caller over 3 us
     latency: Value = correction(0.02, 6.0)  # one step of the simple protocol over 5.7 of the link [2]
     bandwidth: Value = correction(0.01, 1.6)  # link rate over 0.8 of nominal
@@ -47,7 +47,7 @@ class CollectiveCorrections:
     low_rate: Value = correction(0.05, 4.0)  # its rate over a quarter of the simple protocol's [2]
     mid_latency: Value = correction(0.1, 1.8)  # step of the LL128 protocol over 0.56 of the simple one's [2]
     mid_rate: Value = correction(0.05, 1.1, 0.65)  # its rate over 0.92 of the simple protocol's [2]
-    direct: Value = correction(0.004, 6.0, 0.2)  # step of the direct algorithm over one of the simple ring
+    direct: Value = correction(0.004, 6.0, 0.8)  # step of the direct algorithm over one of the simple ring
     limit: Value = correction(0.001, 1e4)  # largest message of the direct algorithm over 8 MB [3]
     crowd: Value = correction(0.001, 4.0)  # strength of the loss of rate on a shared bus
 
