@@ -2,8 +2,7 @@
 
 [1] N. Jouppi et al., ISCA 2017, arXiv:1704.04760: Table 1 (layers by kind, weights, batch), section 7 (a
     matrix of LSTM1), Table 3 (counters and TOPS); it names AlphaGo and Inception V2 as sources of the CNNs.
-[2] S. Ioffe, C. Szegedy, "Batch Normalization", arXiv:1502.03167, table of the network (recalled; its 69
-    convolutions, 13 poolings and 2.0 GMAC are those of Inception V2).
+[2] S. Ioffe, C. Szegedy, "Batch Normalization", arXiv:1502.03167: Inception V2, 69 convolutions, 13 poolings.
 [3] D. Silver et al., Nature 529, 2016, doi:10.1038/nature16961: 19 x 19 boards, 3 x 3 filters, 128 to 384
     wide.
 """
@@ -21,15 +20,8 @@ from perfmodel.engine.dataflow.tile_stream import (
     tile_stream_machine,
 )
 from perfmodel.hardware.catalog import device
+from perfmodel.workload.nets.inception import INCEPTION_V2
 
-#: Inception V2 [2]: module -> side, channels, 1x1, reduce and 3x3, reduce and twice 3x3, projection, stride
-INCEPTION_V2 = {
-    "3a": (28, 192, 64, 64, 64, 64, 96, 32, 1), "3b": (28, 256, 64, 64, 96, 64, 96, 64, 1),
-    "3c": (28, 320, 0, 128, 160, 64, 96, 0, 2), "4a": (14, 576, 224, 64, 96, 96, 128, 128, 1),
-    "4b": (14, 576, 192, 96, 128, 96, 128, 128, 1), "4c": (14, 576, 160, 128, 160, 128, 160, 96, 1),
-    "4d": (14, 576, 96, 128, 192, 160, 192, 96, 1), "4e": (14, 576, 0, 128, 192, 192, 256, 0, 2),
-    "5a": (7, 1024, 352, 192, 320, 160, 224, 128, 1), "5b": (7, 1024, 352, 192, 320, 192, 224, 128, 1),
-}
 #: application -> array layers, vector or pooling layers, weights, batch [1, Table 1]
 APPLICATIONS = {
     "MLP0": (5, 0, 20e6, 200), "MLP1": (4, 0, 5e6, 168),
@@ -77,23 +69,25 @@ def predicted(application: str, quantity: str) -> float | None:
     return None if part is None else 100.0 * float(getattr(found, part) / found.cycles)
 
 
-def convolutions() -> list[tuple[int, int, int]]:
-    """Inception V2: K, filters and output pixels of each convolution."""
+def inception_v2() -> tuple[list[tuple[int, int, int]], list[tuple[int, int]]]:
+    """Convolutions [K, filters, output pixels] and poolings [input side, channels] of Inception V2."""
     found = [(3 * 49, 64, 112**2), (64, 64, 56**2), (64 * 9, 192, 56**2)]
-    for side, channels, one, reduce3, three, reduce_double, double, project, stride in INCEPTION_V2.values():
-        out = (side // stride) ** 2
+    pools, side, channels = [(112, 64), (56, 192)], 28, 192
+    for one, reduce3, three, reduce_double, double, project in INCEPTION_V2.values():
+        pools.append((side, channels))
+        out = (side // (1 if one else 2)) ** 2
         found += [
             (channels, reduce3, side**2), (reduce3 * 9, three, out), (channels, reduce_double, side**2),
             (reduce_double * 9, double, side**2), (double * 9, double, out),
         ]
         found += [(channels, width, side**2) for width in (one, project) if width]
-    return found
+        side, channels = side // (1 if one else 2), one + three + double + (project or channels)
+    return found, [*pools, (side, channels)]
 
 
 def _inception(weights: float, batch: float) -> TileStreamRun:
     """Inception V2 with a pooling in each module, and four equal matrices that hold the other weights."""
-    layers = convolutions()
-    pools = [(112, 64), (56, 192), (7, 1024), *((m[0], m[1]) for m in INCEPTION_V2.values())]
+    layers, pools = inception_v2()
     side = round(((weights - sum(k * n for k, n, _ in layers)) / 4) ** 0.5)
     return in_sequence([
         *(tile_stream(k, n, pixels * batch, machine()) for k, n, pixels in layers),
