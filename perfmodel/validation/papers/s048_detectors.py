@@ -21,7 +21,8 @@ def _two_stage(depth: float, proposals: float, neck: str = "c4") -> TwoStage:
 _NETS = {
     "01": Ssd(backbone="mobilenet_v1"), "02": Ssd(backbone="mobilenet_v2"),
     "03": Ssd(backbone="inception_v2"), "04": RetinaNet(height=640.0),
-    "05": _two_stage(50.0, 300.0, "inception_v2"), "06": _two_stage(50.0, 300.0), "07": _two_stage(50.0, 20.0), "08": _two_stage(101.0, 300.0, "rfcn"),
+    "05": _two_stage(50.0, 300.0, "inception_v2"),
+    "06": _two_stage(50.0, 300.0), "07": _two_stage(50.0, 20.0), "08": _two_stage(101.0, 300.0, "rfcn"),
     "09": _two_stage(101.0, 300.0), "10": _two_stage(101.0, 20.0),
 }
 

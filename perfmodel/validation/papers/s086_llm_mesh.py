@@ -17,7 +17,7 @@ from perfmodel.validation.serving_data import points
 from perfmodel.validation.serving_fit import shipped
 from perfmodel.validation.serving_score import predictions
 
-EAGER = "engine runs without graphs: the host starts every kernel of a small model later than the GPU ends one"
+EAGER = "engine runs without graphs: the host starts the kernels of a small model later than the GPU ends"
 SOCKET = "bandwidth that all cores of a socket sustain, and cores fewer than those of the shipped part"
 #: names in the shipped files and of the checkpoints
 MODELS: Mapping[str, tuple[str, str]] = {

@@ -1,0 +1,48 @@
+"""S035: Zhang et al., Dissecting the Runtime Performance of the Training, Fine-tuning, and Inference of LLMs.
+
+Its tables could not be read.  These were measured by another group on its best platform (eight A800) with the
+same techniques: ZeRO 2 and 3, recomputation, micro-batches.  Offloading to the host is not modelled.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache
+
+import perfmodel as pm
+from perfmodel.validation.cases import predicts, published
+from perfmodel.validation.heldout import held_out_cases
+
+TOKENS = 4096.0
+
+
+@cache
+def _step(config: str) -> pm.Result:
+    """One optimiser step at the rates of the kernels."""
+    found = re.match(r"ZeRO (\d), recompute (\w+), micro-batch (\d+), batch (\d+)", config)
+    if not found:
+        raise pm.PerfmodelError(f"cannot read {config!r}")
+    zero, recompute, micro, batch = found.groups()
+    return pm.training("llama-7b", "a800-node", batch=float(batch), sequence=TOKENS, dp=8,
+                       micro_batch=float(micro), recompute=recompute, zero=int(zero), fidelity="calibrated")
+
+
+def _cases(start: str) -> list[str]:
+    return [row.case for row in published().values() if row.case.startswith(start)]
+
+
+def _features(case: str) -> Callable[[], tuple[float]]:
+    """Time of a sequence on the kernels: the one constant is what the training code adds."""
+    return lambda: (TOKENS / float(_step(published()[case].config).throughput),)
+
+
+held_out_cases({case: _features(case) for case in _cases("S035-SPEED")}, items=1.0)
+
+
+@predicts({case: case for case in _cases("S035-MEMORY")}, fidelity="count",
+          reason="the training code holds logits of all positions in float32, and whole gradients while it "
+                 "accumulates micro-batches")
+def memory(case: str) -> float:
+    """Memory of a GPU [GiB]."""
+    return float(_step(published()[case].config).memory) / 2.0**30
