@@ -154,11 +154,10 @@ class Arena:
 
     def _lead(self, bound: Floats) -> None:
         """Least bound of each plan, and its row."""
-        for number in range(len(self.plans)):
-            own = np.flatnonzero(self.origin == number)
-            if len(own):
-                self.first[number] = int(own[np.argmin(bound[own])])
-                self.least[number] = float(bound[self.first[number]])
+        order = np.lexsort((bound, self.origin))
+        numbers, starts = np.unique(self.origin[order], return_index=True)
+        for number, row in zip(numbers, order[starts], strict=True):
+            self.first[number], self.least[number] = int(row), float(bound[row])
 
     def factors(self, row: int) -> dict[str, Floats]:
         """Temporal factors of a row by loop, outermost block first."""

@@ -33,7 +33,7 @@ OBJECTIVES = ("latency", "energy", "edp")
 class _Move(NamedTuple):
     """How the best rows are polished: some loops at a time get other tile sizes.
 
-    states        plans whose best rows are polished together
+    states        plans whose best rows are polished together (donors: and all plans without one)
     joint         loops changed at once
     radius, many  sizes next to those of the row, so many to either side (with few loops one more), and so
                   many over the whole range
@@ -69,10 +69,10 @@ _LONG = (_Move(96, 1, 3, 0, 9), _Move(32, 2, 1, 0, 9), _Move(8, 1, 1, 1000, 9), 
 _LEVELS = (
     (_Phase(256, _ALL, 1e-3, narrow=False),),
     (
-        _Phase(64, _ALL, 5e-4, (
-            _Move(32, 1, 3, 0, 1), _Move(16, 2, 0, 3, 1), _Move(32, 1, 0, 0, 1, 4), _Move(6, 2, 0, 5, 2),
-            _Move(2, 2, 1, 8, 3),
-        ), narrow=True),
+        _Phase(0, _ALL, 5e-4, (
+            _Move(32, 1, 3, 0, 1), _Move(_ALL, 1, 0, 0, 1, 6), _Move(24, 1, 3, 0, 1), _Move(16, 2, 0, 3, 1),
+            _Move(_ALL, 1, 0, 0, 1, 4), _Move(6, 2, 0, 5, 2), _Move(2, 2, 1, 8, 3),
+        )),
     ),
     (_Phase(1 << 17, 2, 1e-4, _LONG),),
     (_Phase(1 << 20, 8, 0.0, _LONG),),
@@ -147,7 +147,7 @@ class _Run:
         """Search the most promising plans, a few first so that their result rules out others."""
         numbers = [i for i, plan in enumerate(self.plans) if level.narrow in (None, plan.narrow)]
         order = sorted(numbers, key=lambda i: (self._value(i), self.plans[i].bound))[:level.plans]
-        for start, stop in ((0, 1), (1, 12), (12, len(order))):
+        for start, stop in ((0, 1), (1, 12), (12, len(order))) if level.rows else ():
             margin = self.best.value * (1 - level.slack)
             live = [i for i in order[start:stop] if not self.complete[i] and self.plans[i].bound < margin]
             for _, same in itertools.groupby(sorted(live, key=self._config), key=self._config):
@@ -189,8 +189,11 @@ class _Run:
     def _polish(self, move: _Move, slack: float) -> None:
         """Change a few loops at a time in the best rows of some plans, until nothing improves."""
         ranked = sorted(self.states.values(), key=lambda state: (state.value, state.plan))
-        left = [state.plan for state in ranked[:move.states] if not self.complete[state.plan]]
-        donors = ranked[:move.donors]
+        margin, donors = self.best.value * (1 - slack), ranked[:move.donors]
+        numbers = [state.plan for state in ranked[:move.states]]
+        if donors:  # their tile sizes may be the first that a plan tries
+            numbers += [n for n in range(len(self.plans)) if n not in self.states]
+        left = [n for n in numbers if not self.complete[n] and self.plans[n].bound < margin]
         for _ in range(move.rounds):
             moved: list[int] = []
             for _, same in itertools.groupby(sorted(left, key=self._config), key=self._config):
@@ -199,7 +202,7 @@ class _Run:
 
     def _sweep(self, numbers: list[int], move: _Move, donors: list[_State], slack: float) -> list[int]:
         """Take the best neighbour of each state over all groups of loops; plans that moved."""
-        entries = [(n, near) for n in numbers for near in self._neighbours(self.states[n], move, donors)]
+        entries = [(n, near) for n in numbers for near in self._neighbours(n, move, donors)]
         if not entries:
             return []
         arena = Arena(self.task, [self.plans[n] for n, _ in entries], 0, around=[near for _, near in entries])
@@ -211,15 +214,16 @@ class _Run:
                 moved.append(number)
         return moved
 
-    def _neighbours(self, state: _State, move: _Move, donors: list[_State]) -> list[dict[str, Near]]:
-        """Tile sizes around a state, one set per group of loops, or those of the donors."""
+    def _neighbours(self, plan: int, move: _Move, donors: list[_State]) -> list[dict[str, Near]]:
+        """Tile sizes around the state of a plan, one set per group of loops, or those of the donors."""
         bounds = self.task.problem.bounds
-        own = {loop: tuple(int(n) for n in row) for loop, row in state.factors.items()}
+        given = [{d: Near(self._fitted(donor, plan, d), 0, 0) for d in bounds} for donor in donors]
+        if plan not in self.states:
+            return given
+        own = {loop: tuple(int(n) for n in row) for loop, row in self.states[plan].factors.items()}
         still = {loop: Near(chain, 0, 0) for loop, chain in own.items()}
         if donors:
-            given = [{d: Near(self._fitted(donor, state.plan, d), 0, 0) for d in bounds} for donor in donors]
-            single = [{**still, loop: near[loop]} for near in given for loop in bounds]
-            return [near for near in given + single if near != still]
+            return given + [{**still, loop: near[loop]} for near in given for loop in bounds]
         few = len(bounds) <= 4
         radius, many = move.radius + few, move.many if few else -(-move.many // 2)
         free = {loop: Near(chain, radius, many) for loop, chain in own.items()}
