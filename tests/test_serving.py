@@ -63,3 +63,15 @@ def test_refusals() -> None:
         pm.serving("llama-3.1-8b", "h100-sxm5", concurrency=1, runtime="vlm")
     with pytest.raises(InfeasibleError, match="GiB too much"):
         pm.serving("llama-3.1-70b", "h100-sxm5", concurrency=1)
+
+
+def test_what_bounds_a_step() -> None:
+    """Few requests wait for weights, many and long prompts for arithmetic, a small model for its kernel starts."""
+    ask = pm.serving
+    assert ask("llama-3.1-8b", "h100-sxm5", concurrency=1).bound == "memory"
+    assert ask("llama-3.1-8b", "h100-sxm5", concurrency=64, input=8192, output=16).bound == "compute"
+    assert ask("qwen2.5-0.5b", "h100-sxm5", concurrency=1, output=1024).bound == "overhead"
+    assert ask("deepseek-v3", "h200-sxm:8", tp=8, ep=8, precision="fp8", concurrency=256, input=8192, output=8).bound == "compute"
+    swept = ask("llama-3.1-8b", "h100-sxm5", rate=[1, 19], input=1024, output=256, requests=300)
+    assert list(swept.bound) == ["memory", "compute"] == list(swept.high.bound)
+    assert "bound: by memory bandwidth" in repr(ask("llama-3.1-8b", "h100-sxm5", concurrency=1))

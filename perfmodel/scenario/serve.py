@@ -22,7 +22,7 @@ from perfmodel.scenario.open_loop_metrics import Opened
 from perfmodel.scenario.open_loop_requests import Requests, traces
 from perfmodel.scenario.runtime import Runtime
 from perfmodel.scenario.runtime import runtime as runtime_of
-from perfmodel.scenario.served import REASONS, Served
+from perfmodel.scenario.served import BOUNDS, REASONS, Served
 from perfmodel.scenario.serving_interval import factors, quantiles, with_interval
 from perfmodel.scenario.solve import Scenario
 from perfmodel.workload.workload import Workload, language_model
@@ -96,10 +96,11 @@ def serving(
 
     Metrics: ttft, tpot, latency [s], throughput [generated token/s], request_rate [1/s], goodput [token/s of
     requests that meet the objective; closed loop: 0 where the means miss it], concurrency, resident (requests
-    that the memory holds), memory, weights [B per device], power [W, all devices], energy_per_token [J].
-    Open loop also: ttft_p50, _p90, _p99, the same of tpot and latency, attainment (share of requests that
-    meet the objective), and, computed when asked for, capacity [1/s]: the highest rate at which `percentile`
-    of the requests keep each limit.  Any number may be a list: it becomes a named axis.
+    that the memory holds), memory, weights [B per device], power [W, all devices], energy_per_token [J],
+    bound (compute, memory, links or overhead: what takes most of a mean step).  Open loop also: ttft_p50,
+    _p90, _p99, the same of tpot and latency, attainment (share of requests that meet the objective), and,
+    computed when asked for, capacity [1/s]: the highest rate at which `percentile` of the requests keep each
+    limit.  Any number may be a list: it becomes a named axis.
     """
     if concurrency is not None and (rate is not None or trace is not None):
         raise ArgumentError("concurrency, rate, trace", "concurrency and another", "exactly one of the three")
@@ -235,7 +236,13 @@ def _capacity(**point: Any) -> Mapping[str, Any]:
     return Opened(**point).capacity()
 
 
-CLOSED = Scenario("serving", _closed, reasons=REASONS, blame=("tp", "pp", "dp", "concurrency"))
+LABELS = {"bound": BOUNDS}
+CLOSED = Scenario("serving", _closed, reasons=REASONS, labels=LABELS, blame=("tp", "pp", "dp", "concurrency"))
 OPEN = Scenario(
-    "serving", _open, more={"capacity": _capacity}, reasons=REASONS, blame=("tp", "pp", "dp", "rate")
+    "serving",
+    _open,
+    more={"capacity": _capacity},
+    reasons=REASONS,
+    labels=LABELS,
+    blame=("tp", "pp", "dp", "rate"),
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from perfmodel.algebra import Value, maximum, minimum, where
+from perfmodel.algebra import Value, maximum, minimum, total, where
 from perfmodel.engine.fidelity import CostModel
 from perfmodel.formats import Precision
 from perfmodel.hardware.device import System
@@ -37,6 +37,8 @@ REASONS = (
     "rate must stay below what the instance can serve",
     "the cache of every request must fit beside the weights",
 )
+#: what may bound a step; index = code
+BOUNDS = ("compute", "memory", "links", "overhead")
 BEYOND_CAPACITY, REQUEST_TOO_LARGE = 6, 7
 
 
@@ -249,6 +251,7 @@ class Served:
         if np.any(reason > 0):
             hole = np.where(reason > 0, np.nan, 1.0)
             data = {name: value * hole for name, value in data.items()}
+        bound = self.bound(data["throughput"], data["tpot"])
         per_token = self.cost.counts.stored_cache * self.cost.numbers.cache_bytes / self.cost.context
         # a point that cannot be has no requests in flight; one of them shows what is too much
         shown = np.where(np.isnan(requests), 1.0, requests)
@@ -256,6 +259,7 @@ class Served:
         cache = minimum(resident * usual, shown * longest) * per_token / self.dp / self.pp
         return {
             **data,
+            "bound": bound,
             "concurrency": requests,
             "resident": resident,
             "weights": self.weights,
@@ -264,6 +268,34 @@ class Served:
             "feasible": np.asarray(reason == 0, dtype=np.float64),
             "reason": reason,
         }
+
+    def bound(self, throughput: Value, tpot: Value) -> Any:
+        """What takes most of a mean step, an index into BOUNDS.
+
+        Products compute for as long as their FLOP take at the rate they reach, and else wait for weights.
+        """
+        cost, counts, numbers = self.cost, self.cost.counts, self.cost.numbers
+        workers = 1.0 if self.prefill_workers is None else self.decode_workers
+        step = np.where(np.isnan(tpot), 0.0, tpot * self.accepted)
+        running = throughput / workers * step / self.accepted
+        prompts = throughput / self.output * self.input * (1.0 - self.hit) * step
+        decode = running * self.width
+        prefill = prompts if self.prefill_workers is None else 0.0 * prompts
+        parts, plain = cost.parts(decode, prefill), cost.parts(decode, 0.0 * prefill)
+        reached = self.fix.compute * self.runtime.compute
+        tokens = (decode + prefill) / self.dp
+        picks = counts.expert * counts.top_k / cost.layout.devices * (decode + prefill)
+        work = {
+            "dense": 2.0 * counts.dense * tokens / (numbers.dense_rate * reached),
+            "head": 2.0 * counts.head * decode / self.dp / (numbers.wide_rate * reached),
+            "experts": 2.0 * picks / (numbers.expert_rate * reached * self.fix.grouped),
+        }
+        busy = {name: minimum(time, parts[name]) for name, time in work.items()}
+        busy["attention"] = parts["attention"] - plain["attention"]
+        compute = total(busy.values())
+        memory = total(parts[name] for name in (*busy, "elementwise")) - compute
+        shares = (compute, memory, parts["collectives"], parts["kernels"] + parts["host"])
+        return np.argmax(np.stack(np.broadcast_arrays(*shares)), axis=0)
 
     def energy(self, requests: Value, latency: Value, throughput: Value) -> dict[str, Value]:
         """Power of all boards and energy of a generated token."""
