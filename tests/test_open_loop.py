@@ -279,10 +279,14 @@ def test_a_trace_in_any_form(tmp_path):
     file, packed = tmp_path / "mine.csv", tmp_path / "mine.csv.gz"
     file.write_text(text)
     packed.write_bytes(gzip.compress(text.encode()))
-    columns = {name: [row[i] for row in ROWS] for i, name in enumerate(("arrival_s", "prefill_tokens", "decode_tokens"))}
-    answers = [
-        pm.serving("llama-3.1-8b", "h100-sxm5", trace=form) for form in (ROWS, ROWS[::-1], columns, file, str(packed))
-    ]
+    names = ("arrival_s", "prefill_tokens", "decode_tokens")
+    columns = {name: [row[i] for row in ROWS] for i, name in enumerate(names)}
+    pandas = pytest.importorskip("pandas")
+    structured = np.array(ROWS, dtype=[(name, float) for name in names])
+    forms = (ROWS, ROWS[::-1], columns, file, str(packed), pandas.DataFrame(columns), structured)
+    answers = [pm.serving("llama-3.1-8b", "h100-sxm5", trace=form) for form in forms]
+    two = pm.serving("llama-3.1-8b", "h100-sxm5", trace={**columns, "trace": ["a", "b", "a"]})
+    assert list(two.axes["trace"]) == ["a", "b"]
     assert {a.ttft_p90 for a in answers} == {answers[0].ttft_p90}
     assert answers[0].request_rate > 0
     json.dumps(answers[0].to_dict())

@@ -66,9 +66,12 @@ def _gamma(rng: np.random.Generator, cv: float, count: int) -> Any:
 
 
 def traces(source: Any) -> tuple[Requests, ...]:
-    """Requests of a trace: a path, or ``path:name`` of one trace in a file; rows; or a mapping of columns.
+    """Requests of a trace.
 
-    A file with a column ``trace`` holds one trace for each of its names.
+    source  path, or ``path:name`` of one trace in a file; rows; a mapping of columns, data frame or structured
+            array
+
+    A table with a column ``trace`` holds one trace for each of its names.
     Raises SpecError with line and column of every bad value of a file, ArgumentError otherwise.
     """
     if isinstance(source, Requests):
@@ -77,18 +80,37 @@ def traces(source: Any) -> tuple[Requests, ...]:
         return source
     if isinstance(source, (str, Path)):
         return _file(str(source))
-    if isinstance(source, Mapping):
-        missing = [name for name in COLUMNS if name not in source]
-        if missing:
-            unknown = next((name for name in source if name not in COLUMNS), "")
-            raise ArgumentError("trace", list(source), FORM, nearest(str(unknown), missing))
-        return (_requests("trace", *(_numbers(source[name]) for name in COLUMNS)),)
+    names = getattr(getattr(source, "dtype", None), "names", None)
+    if names is None:
+        names = getattr(source, "columns", None)  # a data frame
+    if names is not None or isinstance(source, Mapping):
+        return _columns({str(name): source[name] for name in (source if names is None else names)})
     if isinstance(source, Iterable):
         table = _numbers(list(source), 2)
         if table.shape[1] != 3:
             raise ArgumentError("trace", f"rows of {table.shape[1]} values", FORM)
         return (_requests("trace", *table.T),)
     raise ArgumentError("trace", source, FORM)
+
+
+def _columns(table: Mapping[str, Any]) -> tuple[Requests, ...]:
+    """Traces of named columns."""
+    missing = [name for name in COLUMNS if name not in table]
+    if missing:
+        unknown = next((name for name in table if name not in (*COLUMNS, NAME)), "")
+        raise ArgumentError("trace", list(table), FORM, nearest(unknown, missing))
+    columns = [_numbers(table[name]) for name in COLUMNS]
+    if NAME not in table or len(set(map(len, columns))) > 1:
+        return (_requests("trace", *columns),)
+    labels = np.asarray(table[NAME]).astype(str)
+    if len(labels) != len(columns[0]):
+        raise ArgumentError(
+            "trace", f"{len(labels)} names of {len(columns[0])} rows", "columns of equal length"
+        )
+    return tuple(
+        _requests(name, *(column[labels == name] for column in columns))
+        for name in dict.fromkeys(labels.tolist())
+    )
 
 
 def _numbers(values: Any, ndim: int = 1) -> Any:
