@@ -68,7 +68,7 @@ def _gamma(rng: np.random.Generator, cv: float, count: int) -> Any:
 def traces(source: Any) -> tuple[Requests, ...]:
     """Requests of a trace.
 
-    source  path, or ``path:name`` of one trace in a file; rows; a mapping of columns, data frame or structured
+    source  path, or ``path:name`` of one trace in a file; rows; a mapping of columns, data frame, structured
             array
 
     A table with a column ``trace`` holds one trace for each of its names.
