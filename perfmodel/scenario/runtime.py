@@ -26,6 +26,8 @@ class Runtime:
                             doc="host, to start a kernel of a prompt, which runs without a graph")
     eager_experts: Value = quantity("s", default=0.0, positive=False, low=0.0,
                                     doc="the same for a kernel of an expert layer")
+    graph: Value = quantity("count", default=0.0, positive=False, low=0.0,
+                            doc="tokens of the largest step with prompts that is replayed from a graph")
     step: Value = quantity("s", default=0.0, positive=False, low=0.0, doc="host time per step")
     request: Value = quantity("s", default=0.0, positive=False, low=0.0, doc="host, per sequence and step")
     compute: Value = quantity("1", default=1.0, doc="rate of its products over that of the corrections")
