@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from perfmodel.scenario.served import BEYOND_CAPACITY, REQUEST_TOO_LARGE, Served
 LARGE_BATCH = 2048
 #: requests in flight that stand for a memory without a limit
 ENDLESS = 2.0**16
+#: prompt tokens beyond any graph
+LONG = 1e12
 
 
 class Opened(Served):
@@ -92,7 +95,7 @@ class Opened(Served):
             "state": state,
             "per_token": per_token,
             "held": self.held,
-            "starts": cost.starts(),
+            "starts": replace(cost, prompt=LONG).starts(),
             "steady": self.loop(most).throughput / self.output,
         }
         others = {
@@ -120,6 +123,7 @@ class Opened(Served):
                     unit=self.units[int(more["which"])],
                     block=float(engine.block),
                     latency=float(engine.first_token),
+                    graph=float(engine.graph),
                     generated=self.generated,
                     workers=(int(more["filling"]), int(more["running"])) if more["filling"] else None,
                     **here,

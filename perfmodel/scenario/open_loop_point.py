@@ -76,7 +76,8 @@ class Point:
     cached      share of each prompt that the prefix cache holds
     state, per_token  memory of a request; block: tokens that are allocated together
     latency     of handling a request [s]; generated: the ends are not counted
-    held        share of an answer that memory is kept for; starts: least time of a prompt's kernels [s]
+    held        share of an answer that memory is kept for
+    starts      least time of the kernels of a prompt of more than `graph` tokens [s]
     steady      requests per second of the closed loop with a full memory
     workers     (prefill, decode) instances; None: prompts and decode share the instance
     """
@@ -94,6 +95,7 @@ class Point:
     generated: bool
     held: float
     starts: float
+    graph: float
     steady: float
     workers: tuple[int, int] | None = None
     memory: dict[str, float] = field(default_factory=dict)
@@ -175,7 +177,8 @@ class Point:
             tpot = np.where(answer > 1.0, (done.finish - done.first) / (answer - 1.0), np.nan)
         # the engine hands out tokens later than it computes them
         plain = self.table.plain[1][0]
-        late = np.maximum(self.starts - self.alone(self.lengths()[0]), 0.0)
+        prompt = self.lengths()[0]
+        late = np.where(prompt > self.graph, np.maximum(self.starts - self.alone(prompt), 0.0), 0.0)
         lag = (
             self.latency
             + late
