@@ -107,6 +107,16 @@ def test_kernels_of_a_prompt_start_behind_its_work():
     assert first(0.035) == pytest.approx(0.035)
 
 
+def test_graphs_hold_short_prompts():
+    engine = runtime("vllm")
+    assert engine.graph == 512.0
+
+    def starts(prompt):
+        return replace(cost(engine=engine), prompt=prompt).starts()
+
+    assert starts(512.0) == 0.0 and starts(513.0) > 1e-3
+
+
 def test_speculation_divides_the_steps():
     r = closed_loop(constant, 1.0, 1000.0, 101.0, accepted=2.0, drafted=3.0)
     assert r.tpot == pytest.approx(0.010 / 2)
@@ -319,6 +329,10 @@ def test_options_of_the_campaigns():
     assert found.chunk[1:].tolist() == [16384.0] * 4 and math.isnan(found.chunk[0])
     early = {**trt, "model_path": "DeepSeek-R1", "measured_date": "2025-11-02"}
     assert options([early, {**early, "measured_date": "2026-02-05"}]).chunk.tolist() == [1092.0, 8192.0]
+    graphs = {**row, "backend": "vllm", "system": "b200_sxm", "model_path": "MiniMax-M2.5", "gemm_dtype": "fp8"}
+    found = options([{**graphs, "measured_date": "2026-04-08"}, {**graphs, "measured_date": "2026-03-25"}])
+    assert found.graph[0] == 2048.0 and found.chunk[0] == 2.0 * 1024.0
+    assert np.isnan(found.graph[1]) and np.isnan(found.chunk[1])
     short = {**row, "backend": "trtllm", "backend_version": "1.0.0rc3"}
     assert options([short, {**short, "moe_dtype": "fp8_block"}]).slots.tolist() == [3.0, math.inf]
 

@@ -249,9 +249,10 @@ class StepCost:
         return self.runtime.kernel * (c.launches - c.expert_launches + fused * c.expert_launches)
 
     def starts(self) -> Value:
-        """Host time to start the kernels of a prompt one by one [s]."""
+        """Host time to start the kernels of a prompt one by one; none for prompts that a graph holds [s]."""
         c, run = self.counts, self.runtime
-        return run.eager * (c.launches - c.expert_launches) + run.eager_experts * c.expert_launches
+        starts = run.eager * (c.launches - c.expert_launches) + run.eager_experts * c.expert_launches
+        return where(self.prompt > run.graph, starts, 0.0)
 
     def collectives(self, tokens: Value, all_tokens: Value) -> Value:
         """All-reduces of the tensor-parallel group; dispatch and combine between data-parallel ranks [3]."""

@@ -49,8 +49,8 @@ KERNEL_POWER_TABLES = {
 #: engines of the batch table that share the device corrections, and those fitted on top of them alone
 MAIN = ("TensorRT-LLM", "vLLM")
 OTHERS = (
-    ("vLLM", "AMD"), ("vLLM", "Intel"), ("Deepspeed-MII", "Nvidia"), ("Deepspeed", "Habana"),
-    ("llama.cpp", "Nvidia"),
+    ("vLLM", "AMD MI300X"), ("vLLM", "AMD MI250"), ("vLLM", "Intel"), ("Deepspeed-MII", "Nvidia"),
+    ("Deepspeed", "Habana"), ("llama.cpp", "Nvidia"),
 )
 
 
@@ -252,6 +252,8 @@ def _profiles(found: Mapping[str, Any]) -> dict[str, Any]:
                 unit = units.get(key)
                 entry[key] = f"{_short(value * scales[unit]):g} {unit}" if unit else _short(value)
         entry |= {"memory_fraction": profile.memory_fraction, "block": profile.block, "chunk": profile.chunk}
+        if profile.graph:
+            entry["graph"] = profile.graph
         if profile.whole_waves:
             entry["whole_waves"] = profile.whole_waves
         if profile.fuses:

@@ -9,7 +9,8 @@ The points of 1024/1024, 1024/8192 and 8192/1024 tokens come from the scripts of
   2026-01-21, at least 8,192 tokens after;
 * let SGLang on B200 look for new requests every 30 steps, below 16 clients every 10
   (`scheduler-recv-interval`), which is half of that on average, and take 16,384 (4-bit) or 32,768 tokens;
-* let vLLM take two prompts per step for MiniMax, otherwise 8,192 tokens.
+* let vLLM take 8,192 tokens per step; in later scripts of some models (`WIDE_GRAPHS`) two prompts, and replay
+  steps of up to 2,048 tokens from graphs (`max-cudagraph-capture-size`).
 
 Read from the rows of another campaign, not from a script: TensorRT-LLM 1.0.0rc3 with dense models ran one
 request less than the stated number (at 8 to 32 clients the mean first token holds 1/C of a whole request, in
@@ -41,6 +42,12 @@ ROUNDS = 10.0
 #: first date on which DeepSeek-V3 on TensorRT-LLM took at least 8,192 tokens per step
 WIDER = "2026-01-21"
 
+#: model, number format and first date of vLLM on B200 with steps of up to GRAPH tokens from graphs
+WIDE_GRAPHS = (
+    ("minimax", "fp8", "2026-04-03"), ("minimax", "nvfp4", "2026-04-08"), ("kimi", "nvfp4", "2026-04-20"),
+)
+GRAPH = 2048.0
+
 
 @dataclass(frozen=True)
 class Options:
@@ -51,6 +58,7 @@ class Options:
     hold    steps for which a prompt is held back on average
     chunk   prompt tokens of one step at most; nan: what the profile of the engine says
     slots   requests that run at once at most
+    graph   tokens of the largest step from a graph; nan: what the profile says
     """
 
     length: np.ndarray
@@ -58,17 +66,18 @@ class Options:
     hold: np.ndarray
     chunk: np.ndarray
     slots: np.ndarray
+    graph: np.ndarray
 
     @classmethod
     def unknown(cls, rows: int) -> Options:
         """Nothing known beside the table."""
         one = np.ones(rows)
-        return cls(one, np.inf * one, 0.0 * one, np.nan * one, np.inf * one)
+        return cls(one, np.inf * one, 0.0 * one, np.nan * one, np.inf * one, np.nan * one)
 
 
 def options(rows: Sequence[Row]) -> Options:
     """Options of each row."""
-    found = np.array([_options(row) for row in rows], dtype=np.float64).reshape(-1, 5)
+    found = np.array([_options(row) for row in rows], dtype=np.float64).reshape(-1, 6)
     return Options(*found.T)
 
 
@@ -77,8 +86,9 @@ def _options(row: Row) -> tuple[float, ...]:
     build, clients = row.get("backend_version"), float(row.get("source_concurrency") or 0.0)
     if build in OTHER_BUILDS or sizes not in SHAPES:
         short = build in OTHER_BUILDS and not row.get("moe_dtype") and clients > 1.0
-        return 1.0, np.inf, 0.0, np.nan, clients - 1.0 if short else np.inf
-    return MEAN_LENGTH, ROUNDS, _hold(row, sizes), _chunk(row, float(sizes[0])), np.inf
+        return 1.0, np.inf, 0.0, np.nan, clients - 1.0 if short else np.inf, np.nan
+    graph = GRAPH if _wide_graphs(row) else np.nan
+    return MEAN_LENGTH, ROUNDS, _hold(row, sizes), _chunk(row, float(sizes[0])), np.inf, graph
 
 
 def _hold(row: Row, sizes: tuple[str, str]) -> float:
@@ -101,11 +111,20 @@ def _chunk(row: Row, prompt: float) -> float:
         wide = row.get("system") != "b200_sxm" or row.get("gemm_dtype") != "nvfp4"
         return 32768.0 if wide else 16384.0
     if backend == "vllm":
-        return 2.0 * prompt if "minimax" in model else np.nan
+        return 2.0 * prompt if _wide_graphs(row) else np.nan
     if "deepseek" in model:
         narrow = clients + prompt + 64.0
         return narrow if (row.get("measured_date") or "") < WIDER else max(narrow, 8192.0)
     return 16384.0 if "70b" in model else np.nan
+
+
+def _wide_graphs(row: Row) -> bool:
+    """True for points of the scripts with large graphs."""
+    here = row.get("backend") == "vllm" and row.get("system") == "b200_sxm"
+    return here and any(
+        name in _model(row) and row.get("gemm_dtype") == kind and (row.get("measured_date") or "") >= since
+        for name, kind, since in WIDE_GRAPHS
+    )
 
 
 def _model(row: Row) -> str:

@@ -66,10 +66,15 @@ DRAFTED_WITH_DATA_PARALLEL = 1.0
 #: engine of the tables -> runtime profile
 RUNTIMES = {
     "trtllm": "tensorrt-llm", "vllm": "vllm", "sglang": "sglang", "TensorRT-LLM": "tensorrt-llm-2024",
-    "vLLM": "vllm-2024", "vLLM on ROCm": "vllm-rocm-2024", "vLLM on XPU": "vllm-xpu-2024",
+    "vLLM": "vllm-2024", "vLLM on ROCm": "vllm-rocm-2024",
+    "vLLM on MI250": "vllm-mi250-2024", "vLLM on XPU": "vllm-xpu-2024",
     "Deepspeed-MII": "deepspeed-mii",
     "Deepspeed on Gaudi": "deepspeed-gaudi", "llama.cpp": "llama-cpp",
 }
+
+#: beginning of a device name -> what an engine is called there; kernels for one generation of a maker say
+#: nothing of another
+PLACES = {"AMD MI250": " on MI250", "AMD": " on ROCm", "Hab": " on Gaudi", "Int": " on XPU"}
 
 
 @dataclass(frozen=True)
@@ -280,7 +285,7 @@ def _batch_points(
     key: tuple[Any, ...], rows: list[Row], fix: Corrections, folders: tuple[Path, ...]
 ) -> Points:
     device, framework, model, parallelism, weights, cache, draft = key
-    engine = framework + {"AMD": " on ROCm", "Hab": " on Gaudi", "Int": " on XPU"}.get(device[:3], "")
+    engine = framework + next((place for start, place in PLACES.items() if device.startswith(start)), "")
     if parallelism not in ("", "Tensor Parallelism"):
         raise ArgumentError("parallelism", parallelism, "tensor parallelism")
     load, input, output, devices = (

@@ -51,6 +51,8 @@ def serving_state(
 ) -> ClosedLoop:
     """Closed-loop steady state of each point."""
     run, ran = cost.runtime, points.options
+    graph = np.where(np.isfinite(ran.graph), ran.graph, run.graph)
+    cost = replace(cost, runtime=replace(run, graph=graph))
     first = FirstToken(run.first_token, run.first_steps + ran.hold, run.burst, ran.rounds, cost.starts())
     chunk = np.where(np.isfinite(ran.chunk), ran.chunk, run.chunk)
     common = {"chunk": chunk, "first": first, "accepted": accepted, "drafted": cost.width - 1.0}
