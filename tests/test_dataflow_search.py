@@ -15,10 +15,11 @@ from perfmodel.engine.dataflow.accelerator import Accelerator, Axis, Level, Widt
 from perfmodel.engine.dataflow.bound import least_traffic
 from perfmodel.engine.dataflow.conventions import PEERS, Conventions
 from perfmodel.engine.dataflow.mapper import map_designs, map_op
+from perfmodel.engine.dataflow.mapping import Loop, LoopNest
 from perfmodel.engine.dataflow.pricing import price
 from perfmodel.engine.dataflow.problem import problem
 from perfmodel.engine.dataflow.search import search
-from perfmodel.engine.dataflow.space import tile_sizes
+from perfmodel.engine.dataflow.space import mirrors, tile_sizes
 from perfmodel.errors import ArgumentError, InfeasibleError
 from perfmodel.ops.conv import conv2d
 from perfmodel.ops.matmul import matmul
@@ -164,6 +165,62 @@ def test_designs_are_an_array_axis():
         for j, b in enumerate(bandwidth[0]):
             best = float(map_op(matmul(64, 48, 80), _machine(float(c), float(b)), "latency", effort=2).cycles)
             assert best * 0.9999 <= sweep.cycles[i, j] <= best * 1.1
+
+
+@pytest.mark.parametrize("objective", ["latency", "energy", "edp"])
+def test_a_wider_array_or_a_larger_buffer_is_never_worse(objective):
+    capacity, size = np.array([300.0, 2000.0, 9000.0])[:, None], np.array([3.0, 7.0, 8.0, 13.0, 16.0])[None, :]
+    axes = tuple(replace(axis, size=size) for axis in _machine().axes)
+    sweep = map_designs(matmul(40, 36, 52), replace(_machine(capacity), axes=axes), objective)
+    value = {"latency": sweep.cycles, "energy": sweep.energy, "edp": sweep.cycles * sweep.energy}[objective]
+    assert np.all(np.diff(value, axis=0) <= 0) and np.all(np.diff(value, axis=1) <= 0)
+    for i, j in ((0, 4), (2, 1)):
+        design = replace(
+            _machine(float(capacity[i, 0])),
+            axes=tuple(replace(axis, size=float(size[0, j])) for axis in _machine().axes),
+        )
+        paid = price(problem(matmul(40, 36, 52)), design, sweep.mappings[i * 5 + j], Widths())
+        assert float(paid.cycles) == pytest.approx(float(sweep.cycles[i, j]))
+        assert float(paid.total_energy) == pytest.approx(float(sweep.energy[i, j]))
+        assert paid.feasible
+
+
+def _renamed(part, names):
+    """The same problem under other names of the loops."""
+    return replace(
+        part,
+        bounds={names[loop]: bound for loop, bound in part.bounds.items()},
+        operands=tuple(
+            replace(
+                o, plain=tuple(names[loop] for loop in o.plain),
+                windows=tuple(replace(w, out=names[w.out], kernel=names[w.kernel]) for w in o.windows),
+            )
+            for o in part.operands
+        ),
+    )
+
+
+@pytest.mark.parametrize("op", OPS, ids=lambda op: f"{op.family}-{int(op.loops.get('g', 1))}")
+@pytest.mark.parametrize("objective", ["latency", "energy"])
+def test_names_of_loops_change_nothing(op, objective):
+    stated, made = problem(op), _machine()
+    names = {loop: f"x{loop}" for loop in stated.bounds}
+    axes = tuple(replace(axis, loops=tuple(f"x{loop}" for loop in axis.loops)) for axis in made.axes)
+    other = replace(made, axes=axes)
+    found = search(stated, made, objective, Widths(), Conventions(), 1)
+    again = search(_renamed(stated, names), other, objective, Widths(), Conventions(), 1)
+    assert again.value == found.value
+    nodes = tuple(
+        replace(node, name=names[node.name]) if isinstance(node, Loop) else node for node in found.nest.nodes
+    )
+    here, there = price(stated, made, found.nest), price(_renamed(stated, names), other, LoopNest(nodes))
+    assert here.traffic == there.traffic and here.cycles == there.cycles and here.energy == there.energy
+
+
+def test_mirror_images_are_searched_once():
+    square, flat = conv2d(1, 8, 8, 12, 12, 3), conv2d(1, 8, 8, 12, 10, 3)
+    assert {"p": "q", "q": "p", "r": "s", "s": "r"}.items() <= mirrors(problem(square))[0].items()
+    assert mirrors(problem(flat)) == [] and mirrors(problem(matmul(8, 8, 8))) == []
 
 
 def test_what_cannot_fit_says_where_and_by_how_much():

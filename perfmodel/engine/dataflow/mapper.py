@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from perfmodel.algebra import Value
 from perfmodel.engine.dataflow.accelerator import Accelerator, Axis, Level, Widths, widths
+from perfmodel.engine.dataflow.accesses import lanes
 from perfmodel.engine.dataflow.bound import least_traffic
 from perfmodel.engine.dataflow.conventions import DEFAULT, Conventions
 from perfmodel.engine.dataflow.mapping import LoopNest, check_mapping, read_mapping
@@ -21,6 +22,11 @@ from perfmodel.engine.dataflow.sheet import Task
 from perfmodel.errors import ArgumentError, InfeasibleError
 from perfmodel.formats import Precision
 from perfmodel.ops.core import Op
+
+#: Designs of a sweep that are searched with more effort, and groups of alike ones that share a table.
+_ANCHORS, _GROUPS = 24, 4
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -179,28 +185,57 @@ def map_designs(
 ) -> MappingSweep:
     """Best mapping on each design of an accelerator whose parameters are arrays (they broadcast).
 
-    At effort 0 designs that differ in capacities alone share one table of tile sizes, priced once.
+    Groups of designs that differ in capacities alone share one table of tile sizes, and a few designs (with
+    effort all of them) are searched.  Every design may use the mapping found for any other one, so one that
+    is no worse in any parameter has no worse objective.
     """
     stated, width = problem(op), widths(precision)
     _plain(stated)
     shape, designs = spread_designs(accelerator)
-    figures = np.full((4, len(designs)), np.nan)
-    nests: list[LoopNest | None] = [None] * len(designs)
-    groups: dict[str, list[int]] = {}
-    for number, design in enumerate(designs):
-        groups.setdefault(repr(_with_capacity(design, lambda level: 1.0)), []).append(number)
-    for numbers in groups.values():
-        found = _best_of_group(stated, [designs[i] for i in numbers], objective, width, conventions, effort)
-        for number, nest in zip(numbers, found, strict=True):
-            nests[number] = nest
-            if nest is not None:
-                design = designs[number]
-                paid = price(stated, design, LoopNest(nest.nodes), width, conventions)
-                time = paid.cycles / design.clock
-                values = (paid.cycles, time, paid.total_energy, paid.utilisation)
-                figures[:, number] = [float(value) for value in values]
-    cycles, latency, energy, utilisation = (row.reshape(shape) for row in figures)
-    return MappingSweep(shape, cycles, latency, energy, utilisation, tuple(nests))
+    groups: dict[str, list[Accelerator]] = {}
+    for design in designs:
+        groups.setdefault(repr(_with_capacity(design, lambda level: 1.0)), []).append(design)
+    ranked = sorted(groups.values(), key=lambda alike: float(np.prod([axis.size for axis in alike[0].axes])))
+    found: list[LoopNest | None] = []
+    for alike in _spread(ranked, _GROUPS):
+        found += _best_of_group(stated, alike, objective, width, conventions)
+    for design in designs if effort else _spread(designs, _ANCHORS):
+        found.append(_best(stated, design, objective, width, conventions, max(effort, 1)))
+    distinct = {nest.nodes: nest for nest in found if nest is not None}
+    return _lend(stated, accelerator, shape, list(distinct.values()), objective, width, conventions)
+
+
+def _spread(items: Sequence[T], most: int) -> list[T]:
+    """At most so many items, the first and the last among them."""
+    return [items[i] for i in sorted({round(i) for i in np.linspace(0, len(items) - 1, most)})]
+
+
+def _lend(
+    stated: Problem, accelerator: Accelerator, shape: tuple[int, ...], nests: list[LoopNest], objective: str,
+    width: Widths, conventions: Conventions,
+) -> MappingSweep:
+    """The best of some mappings on every design."""
+    best, figures = np.full(shape, np.inf), np.full((2, *shape), np.nan)
+    chosen = np.full(shape, -1)
+    for number, nest in enumerate(nests):
+        used = lanes(nest)
+        fits = [np.asarray(axis.size) >= used.get(axis.name, 1.0) for axis in accelerator.axes]
+        # priced as if the axes were wide enough; where they are not, the price does not count
+        axes = tuple(replace(a, size=np.maximum(a.size, used.get(a.name, 1.0))) for a in accelerator.axes)
+        paid = price(stated, replace(accelerator, axes=axes), LoopNest(nest.nodes), width, conventions)
+        cycles, energy = paid.cycles, paid.total_energy
+        value = {"latency": cycles, "energy": energy, "edp": cycles * energy}[objective]
+        better = np.broadcast_to(paid.feasible & (value < best * (1 - 1e-12)), shape)
+        for fit in fits:
+            better = better & fit
+        best = np.where(better, value, best)
+        chosen = np.where(better, number, chosen)
+        figures = np.where(better, np.stack(np.broadcast_arrays(cycles, energy, best)[:2]), figures)
+    cycles, energy = figures
+    used_share = stated.macs / (cycles * accelerator.positions * accelerator.rate)
+    picked = tuple(nests[i] if i >= 0 else None for i in chosen.reshape(-1))
+    latency = cycles / accelerator.clock
+    return MappingSweep(shape, cycles, latency, energy, np.broadcast_to(used_share, shape), picked)
 
 
 def _with_capacity(design: Accelerator, capacity: Callable[[Level], Value]) -> Accelerator:
@@ -209,22 +244,22 @@ def _with_capacity(design: Accelerator, capacity: Callable[[Level], Value]) -> A
 
 
 def _best_of_group(
-    stated: Problem, designs: list[Accelerator], objective: str, width: Widths, conventions: Conventions,
-    effort: int,
+    stated: Problem, designs: list[Accelerator], objective: str, width: Widths, conventions: Conventions
 ) -> list[LoopNest | None]:
     """Best mappings of designs that differ in capacities alone: tile sizes are priced once for all."""
-    if len(designs) == 1 or effort:
-        found: list[LoopNest | None] = []
-        for design in designs:
-            try:
-                found.append(search(stated, design, objective, width, conventions, effort).nest)
-            except InfeasibleError:
-                found.append(None)
-        return found
     by_size = sorted(designs, key=lambda design: sum(float(level.room) for level in design.levels[1:]))
     chosen = {id(d): d for d in (by_size[0], by_size[len(by_size) // 3], by_size[2 * len(by_size) // 3])}
     tasks = [Task(stated, design, objective, width, conventions) for design in chosen.values()]
     return Shared(tasks).best(designs)
+
+
+def _best(
+    stated: Problem, design: Accelerator, objective: str, width: Widths, conventions: Conventions, effort: int
+) -> LoopNest | None:
+    try:
+        return search(stated, design, objective, width, conventions, effort).nest
+    except InfeasibleError:
+        return None
 
 
 def spread_designs(accelerator: Accelerator) -> tuple[tuple[int, ...], list[Accelerator]]:
