@@ -178,3 +178,23 @@ def test_refusals() -> None:
         pm.training("gpt3-125m", "h100-sxm5", batch=8, sequence=128, zero=4)
     with pytest.raises(ArgumentError, match="recompute"):
         pm.training("gpt3-125m", "h100-sxm5", batch=8, sequence=128, recompute="ful")
+
+
+def test_adapters_learn_alone() -> None:
+    """Frozen products have no gradient of weights; only adapters have gradient, copy and two moments."""
+    node = pm.system("a100-sxm-80gb").vary({"device.memory.hbm.capacity": "10 TiB"})
+    base = pm.workload("llama-2-7b")
+    whole = pm.training(base, node, batch=1, sequence=512)
+    tuned = pm.training(base.apply(pm.transform.adapt(8, ("qkv",))), node, batch=1, sequence=512)
+    adapters = 32 * 8 * (4096 + 3 * 4096)
+    assert whole.weights == pytest.approx(6738415616 * 18)
+    assert tuned.weights == pytest.approx(6738415616 * 2 + adapters * 18)
+    products = 2 * 512 * (6738415616 - 32000 * 4096 - 65 * 4096)  # not the embedding, not the norms
+    attention = pm.workload("llama-2-7b").flops(batch=1, query=512, context=512) - products
+    assert tuned.flops == pytest.approx(2 * products + 3 * attention + 3 * 2 * 512 * adapters, rel=1e-6)
+    narrow = base.apply(pm.transform.quantise({"block*": "int8"})).apply(pm.transform.adapt(8, ("qkv",)))
+    layers = 6738415616 - 2 * 32000 * 4096 - 4096  # not embedding, head and the last norm
+    assert tuned.weights - pm.training(narrow, node, batch=1, sequence=512).weights == pytest.approx(layers)
+    assert tuned.activations < whole.activations
+    qkv = next(op for op in base.graph(batch=1, query=4, context=4).ops if op.name == "block.qkv")
+    assert [op.name for op in backward(qkv, frozen=True)] == ["block.qkv_grad_input"]

@@ -4,11 +4,14 @@
 
 m micro-batches per pipeline, v model chunks per stage (interleaving) [1].  The backward pass has ops of its
 own: gradients of inputs and weights, each as large as the forward product; recomputation repeats the forward.
+A model with adapters trains these alone: other weights have no gradient and no optimiser state, and may be
+stored in a narrower format [4].
 
 References
 [1] Narayanan et al., Efficient large-scale language model training, SC 2021, arXiv:2104.04473.
 [2] Korthikanti et al., Reducing activation recomputation, arXiv:2205.05198 (activation memory, selective).
 [3] Rajbhandari et al., ZeRO, arXiv:1910.02054 (optimiser, gradient and weight sharding).
+[4] Dettmers et al., QLoRA, arXiv:2305.14314.
 """
 
 from __future__ import annotations
@@ -35,8 +38,9 @@ from perfmodel.ops.core import Op, Tensor, Work
 from perfmodel.result import Result
 from perfmodel.scenario.feasible import divides
 from perfmodel.scenario.solve import TOO_LARGE, Scenario
+from perfmodel.workload.compression import trainable
 from perfmodel.workload.graph import Graph
-from perfmodel.workload.learning import DROPOUT, LOSS, backward, with_dropout, with_loss
+from perfmodel.workload.learning import DROPOUT, LOSS, backward, fixed, with_dropout, with_loss
 from perfmodel.workload.partition import sequence_parallel as split_tokens
 from perfmodel.workload.step import Step
 from perfmodel.workload.transforms import tensor_parallel
@@ -82,6 +86,7 @@ def training(
 ) -> Result:
     """One optimiser step over `batch` sequences of `sequence` tokens.
 
+    workload           with ``transform.adapt``: only the adapters learn
     batch, sequence    global batch [sequences], tokens per sequence
     tp, pp, dp         tensor-, pipeline- and data-parallel sizes; their product are the devices used
     micro_batch        sequences that one pipeline takes at a time
@@ -157,6 +162,8 @@ class TrainingStep:
             Step(micro_batch, sequence, sequence, logits="all", attention=attention)
         )
         learns = with_loss(with_dropout(self.whole) if dropout else self.whole)
+        #: adapters beside weights that stay as they are
+        self.frozen = any(t.role == "adapter" for op in self.whole.ops for t in op.tensors)
         self.graph = tensor_parallel(tp)(learns)
         if sequence_parallel:
             self.graph = split_tokens(tp)(self.graph)
@@ -175,7 +182,8 @@ class TrainingStep:
         """Cost of each op of the backward pass of one micro-batch, what is computed again first."""
         again = [c for c in self.forward if self.recompute == "full" or (
             self.recompute == "selective" and c.op.name.endswith(CORE))]
-        return [*again, *(self.cost(made) for op in reversed(self.graph.ops) for made in backward(op))]
+        ops = (made for op in reversed(self.graph.ops) for made in backward(op, frozen=self.frozen))
+        return [*again, *(self.cost(op) for op in ops)]
 
     @property
     def micro_batches(self) -> Value:
@@ -191,8 +199,9 @@ class TrainingStep:
 
     @property
     def parameters(self) -> Value:
-        """Weights of one device, before any sharding over dp."""
-        return self.graph.elements("weight") / self.pp
+        """Weights of one device that learn, before any sharding over dp."""
+        learn = trainable(self.graph) if self.frozen else self.graph.elements("weight")
+        return learn / self.pp
 
     def step_time(self) -> Value:
         """Time of one optimiser step [s]."""
@@ -218,10 +227,9 @@ class TrainingStep:
 
     def memory(self) -> tuple[Value, Value]:
         """Weights with gradients and optimiser state, and activations, of the first stage [B]."""
-        p, b = self.parameters, self.precision.bytes("weight")
-        weights = p * (
-            b / (self.dp if self.zero >= 3 else 1.0)
-            + 4.0 / (self.dp if self.zero >= 2 else 1.0)
+        stored = self.graph.bytes("weight", self.precision) / self.pp
+        weights = stored / (self.dp if self.zero >= 3 else 1.0) + self.parameters * (
+            4.0 / (self.dp if self.zero >= 2 else 1.0)
             + OPTIMISER_BYTES / (self.dp if self.zero >= 1 else 1.0)
         )
         # the first stage holds pp micro-batches of a pp-th of the layers; interleaving adds a little [2]
@@ -236,6 +244,8 @@ class TrainingStep:
         if op.name.endswith(LOSS):  # fp32 probabilities; with a pipeline another stage has them
             return op.elements(output=True) * op.count * 4.0 * np.equal(self.pp, 1.0)
         if self.recompute == "full" and not op.name.endswith("mixer_norm"):
+            return 0.0
+        if self.frozen and fixed(op):  # what it read is needed for the gradient of its weights only
             return 0.0
         if op.family == "norm":  # reads two streams, but keeps only their sum
             return op.count * op.loops["r"] * op.loops["d"] * size
@@ -274,7 +284,10 @@ class TrainingStep:
             reason = np.where(failed, number, reason)
         if np.any(reason > 0):
             seconds = np.where(reason > 0, np.nan, seconds)
-        flops = 3.0 * self.whole.flops * self.batch / self.micro_batch
+        products = 3.0 * self.whole.flops
+        if self.frozen:
+            products = products - total(op.flops for op in self.whole.ops if fixed(op))
+        flops = products * self.batch / self.micro_batch
         key = self.precision.format("activation").compute
         peak = self.system.device.compute["matrix"].peak.get(key, np.nan)
         spent = [*self.forward, *self.backward]

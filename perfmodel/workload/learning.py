@@ -73,17 +73,25 @@ def with_loss(graph: Graph) -> Graph:
     return each(change)(graph)
 
 
-def backward(op: Op) -> tuple[Op, ...]:
+def fixed(op: Op) -> bool:
+    """A product with weights that are not an adapter's: where there are adapters, they alone learn."""
+    weights = [t for t in op.tensors if t.kind == "weight"]
+    return op.family == "matmul" and bool(weights) and all(t.role != "adapter" for t in weights)
+
+
+def backward(op: Op, *, frozen: bool = False) -> tuple[Op, ...]:
     """Ops that compute the gradients of what `op` read, from those of what it wrote.
 
     A product with weights becomes two, that of the weights is added up in fp32; an op that streams reads its
     inputs and the gradients of its outputs and writes the gradients of its inputs; messages are the same.
     Other ops take twice their forward cost.
+
+    frozen  weights outside adapters do not learn: their products have the gradient of the inputs only
     """
     if op.exchange is not None:
         return (op.named(f"{op.name}_grad"),)
     if op.family == "matmul" and any(t.kind == "weight" for t in op.tensors):
-        return _product_gradients(op)
+        return _product_gradients(op)[:1] if frozen and fixed(op) else _product_gradients(op)
     if op.family == "norm":
         return (_norm_gradient(op),)
     if op.family in ("elementwise", "softmax"):
