@@ -446,3 +446,13 @@ def test_interval_of_an_open_loop():
     assert np.all(r.low.capacity > r.capacity) and np.all(r.capacity > r.high.capacity)
     assert dict(r.high.axes).keys() == dict(r.axes).keys()
     assert list(r.high.axes["slo.ttft"]) == [0.3, 1.0]
+
+
+def test_picture_of_rates():
+    r = pm.serving("llama-3.1-8b", "h100-sxm5", rate=[2, 8, 1e5], requests=100, slo={"ttft": 0.5})
+    figure = r.plot()
+    assert len(figure.axes) == 2 and len(figure.axes[0].lines) == 4 and len(figure.axes[1].lines) == 3
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    assert len(r.plot(metric="tpot_p90").axes) == 1  # options ask for the plain sweep
+    with pytest.raises(ArgumentError, match="an axis `rate`"):
+        pm.serving("llama-3.1-8b", "h100-sxm5", concurrency=[1, 2]).plot("serving")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from perfmodel.arguments import choice
-from perfmodel.report import canvas
+from perfmodel.report import canvas, serving_plot
 from perfmodel.report.canvas import render
 from perfmodel.report.roofline_plot import roofline
 from perfmodel.report.sweep_plot import sweep
@@ -22,27 +22,32 @@ if TYPE_CHECKING:
 
 __all__ = ["breakdown", "pareto", "plot", "predicted", "render", "roofline", "sweep"]
 
-KINDS = ("roofline", "breakdown", "sweep", "pareto")
+KINDS = ("roofline", "breakdown", "sweep", "pareto", "serving")
 
 #: ops drawn one by one; the smaller ones are summed
 BARS = 24
 
 
 def plot(result: Result, kind: str | None = None, **options: Any) -> Any:
-    """Figure of a kind; by default ``sweep`` for a result with axes and ``roofline`` for one point.
+    """Figure of a kind; by default ``serving`` for an open loop over rates, ``sweep`` for any other result
+    with axes and ``roofline`` for one point.
 
     roofline, breakdown  options name the point: ``batch=8``
     sweep                metric, x (axis), lines (axis), log
     pareto               x, y (metrics)
+    serving              percentiles against the rate
     """
     varying = [name for name, values in result.axes.items() if len(values) > 1]
     if kind is None:
-        kind = "sweep" if varying else "roofline"
+        own = "serving" if serving_plot.shows(result) and not options else "sweep"
+        kind = own if varying else "roofline"
     chosen = choice("kind", kind, KINDS)
     if chosen == "sweep":
         return sweep(result, **options)
     if chosen == "pareto":
         return pareto(result, **options)
+    if chosen == "serving":
+        return serving_plot.serving(result, **options)
     return (roofline if chosen == "roofline" else breakdown)(result, options)
 
 
