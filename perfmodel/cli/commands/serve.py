@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     common.add_model(parser)
     parser.set_defaults(fidelity="calibrated")
     common.add_output(parser)
-    parser.add_argument("--plot", default=None, metavar="KIND", help="picture that -o draws: serving, sweep or pareto")
+    parser.add_argument("--plot", default=None, metavar="KIND", help="picture of -o: serving, sweep, pareto")
 
 
 def objective(text: str) -> dict[str, Any]:
