@@ -152,5 +152,7 @@ def _sentence(message: str, allowed: str, close: str | None) -> str:
 
 
 def _short(value: object) -> str:
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0:
+        value = value.item()  # type: ignore[attr-defined]
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."

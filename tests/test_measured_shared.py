@@ -128,7 +128,7 @@ def test_shared_validate_gives_the_score():
     ("hat/subtransformers.csv", "parameters", 0.001), ("hat/subtransformers.csv", "flops", 0.005),
     ("hat/subtransformers.csv", "latency", 0.05), ("prima_cpp/token_latency.csv", "prima", 0.35),
     ("tmac/snapdragon_decode.csv", "tpot", 0.06), ("tmac/energy.csv", "energy", 0.01),
-    ("ssm_scope/prefill_energy.csv", "energy", 0.15), ("ssm_scope/operators.csv", "gpu_time", 0.13),
+    ("ssm_scope/prefill_energy.csv", "energy", 0.26), ("ssm_scope/operators.csv", "gpu_time", 0.20),
     ("fanns/designs.csv", "throughput", 0.10), ("fanns/measured_latency.csv", "median", 0.12),
     ("cms_daq/scenarios.csv", "power", 0.002), ("cms_daq/scenarios.csv", "samples_per_energy", 0.05),
     ("megatron_training/step_time.csv", "step_time", 0.15), ("megatron_training/memory.csv", "weights", 0.02),
@@ -159,12 +159,34 @@ def test_shared_inputs_are_refused_by_name(file, what):
         score(SHARED / file)
 
 
+@shared
+@pytest.mark.parametrize(("file", "key", "value", "limit"), [
+    ("prefill_energy", "model", "Mamba2-780m", 0.15), ("operators", "device", "RTX 4090 24GB", 0.13),
+    ("operators", "device", "Jetson Orin Nano 8GB", 0.34),
+])
+def test_shared_state_space_parts(file, key, value, limit):
+    """Names of the other tables of the campaign (a size with a point, a memory behind the device) are known."""
+    groups = [g for g in score(SHARED / "ssm_scope" / f"{file}.csv")["groups"] if g[key] == value]
+    assert sum(g["n"] * g["mape"] for g in groups) / sum(g["n"] for g in groups) < limit
+
+
+@shared
+@pytest.mark.parametrize("file", [
+    "infersim/end_to_end.csv", "fanns/measured_latency.csv", "tmac/energy.csv", "ssm_scope/operators.csv",
+    "dataflow/silicon_cases.csv", "thunderkittens/gemm.csv", "nn_meter/reference_predictions.csv",
+])
+def test_shared_rows_left_out_say_why(file):
+    skipped = score(SHARED / file)["skipped"]
+    assert skipped and all(count > 0 for count in skipped.values())
+    assert not any("no prediction for the row" in reason or "np." in reason for reason in skipped)
+
+
 def test_rows_without_a_prediction_are_counted(tmp_path):
     (tmp_path / "new.csv").write_text(
         "model,device,tokens,gpu_hours\nLLaMA 7B,A100-80GB,1e12,82432\nother,A100-80GB,1e12,1000\n")
     found = score(tmp_path / "new.csv", "roofline")
     assert found["summary"]["gpu_hours"]["n"] == 1 and found["fidelity"] == "roofline"
-    assert found["skipped"] == {"gpu_hours: no prediction for the row": 1}
+    assert list(found["skipped"].values()) == [1] and "model: 'other' given" in str(found["skipped"])
 
 
 @shared

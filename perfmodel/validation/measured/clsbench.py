@@ -65,5 +65,5 @@ def score(table: Table, fidelity: str | None = None) -> dict[str, Any]:
         "fidelity": "calibrated",
         "summary": averaged(groups),
         "groups": groups,
-        "skipped": {"no counts of the model": skipped},
+        "skipped": {"no counts of the model": skipped} if skipped else {},
     }

@@ -106,4 +106,5 @@ def score(table: Table, fidelity: str | None = None) -> dict[str, Any]:
         "latency": (guess, measured),
     }
     labels = {"device": devices, "task": table.texts("task")}
-    return scored(metrics, labels, "calibrated", "counts: nothing fitted; latency: one model left out")
+    return scored(metrics, labels, "calibrated", "counts: nothing fitted; latency: one model left out",
+                  otherwise="fewer than 4 rows of the device to learn from")

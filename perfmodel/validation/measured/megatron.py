@@ -137,8 +137,7 @@ def _memory(table: Table, fidelity: str) -> dict[str, Any]:
     guess, real = each(len(models), size), table.numbers("value")
     kinds = np.array(["relative" if q.startswith("relative") else "weights" if q.startswith("params")
                       else "activations" for q in quantities])
-    metrics = {k: (np.where(kinds == k, guess, np.nan), np.where(kinds == k, real, np.nan))
-               for k in ("weights", "activations", "relative")}
+    metrics = {k: (guess, np.where(kinds == k, real, np.nan)) for k in ("weights", "activations", "relative")}
     return scored(metrics, {"model": models}, "count")
 
 

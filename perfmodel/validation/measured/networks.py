@@ -15,6 +15,7 @@ import numpy as np
 
 from perfmodel.validation import edge_tpu
 from perfmodel.validation.measured.left_out import one_left_out
+from perfmodel.validation.measured.rows import counted
 from perfmodel.validation.measured.spaces import counts
 from perfmodel.validation.measured.statistics import averaged, errors
 from perfmodel.validation.measured.tables import Table
@@ -64,7 +65,7 @@ def workload_name(network: str) -> str:
     if network in WORKLOADS:
         return WORKLOADS[network]
     letters = re.sub(r"[^a-z0-9]", "", network.lower())
-    return next((name for name in workloads() if name.replace("-", "") == letters), "")
+    return next((name for name in workloads() if re.sub(r"[^a-z0-9]", "", name) == letters), "")
 
 
 @cache
@@ -108,7 +109,8 @@ def score(table: Table, fidelity: str | None = None) -> dict[str, Any]:
     devices, networks, batch, seconds = rows(table)
     if TABLES["coral"] <= table.header and fidelity not in ("roofline", "dataflow"):
         return _edge_tpu(devices, networks, seconds)
-    known = np.array([bool(workload_name(n)) for n in networks]) & np.isfinite(seconds)
+    described = np.array([bool(workload_name(n)) for n in networks])
+    known = described & np.isfinite(seconds)
     groups = []
     for device in np.unique(devices):
         mine = np.flatnonzero((devices == device) & known)
@@ -124,13 +126,14 @@ def score(table: Table, fidelity: str | None = None) -> dict[str, Any]:
         "split": "one network left out",
         "summary": averaged(groups) if groups else {"n": 0},
         "groups": groups,
-        "skipped": {"network without a description": int(np.sum(~known))},
+        "skipped": counted("network without a description", networks[~described]),
     }
 
 
 def _edge_tpu(devices: Any, networks: Any, seconds: Any) -> dict[str, Any]:
     """Each network of a host from its other networks."""
-    known = np.array([n in edge_tpu.NETWORKS for n in networks]) & np.isfinite(seconds)
+    described = np.array([n in edge_tpu.NETWORKS for n in networks])
+    known = described & np.isfinite(seconds)
     groups = []
     for host in np.unique(devices):
         mine = np.flatnonzero((devices == host) & known)
@@ -147,7 +150,7 @@ def _edge_tpu(devices: Any, networks: Any, seconds: Any) -> dict[str, Any]:
     return {
         "fidelity": "calibrated", "split": "one network left out",
         "summary": averaged(groups) if groups else {"n": 0}, "groups": groups,
-        "skipped": {"network without a description": int(np.sum(~known))},
+        "skipped": counted("network without a description", networks[~described]),
     }
 
 

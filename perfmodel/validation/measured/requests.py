@@ -120,20 +120,22 @@ def _served_first(table: Table) -> dict[str, Any]:
     found = parts[0]
     metrics = {"ttft": (np.asarray(fit.predict(found)["latency"]), found.column("latency_s"))}
     labels = {n: found.labels(n).tolist() for n in ("framework", "device", "model_path")}
-    return scored(metrics, labels, "calibrated")
+    answer = scored(metrics, labels, "calibrated")
+    return {**answer, "skipped": {**skipped, **answer["skipped"]}}
 
 
 def _energy(table: Table, fidelity: str) -> dict[str, Any]:
     from perfmodel.scenario.forward import forward
-    from perfmodel.validation.measured.ssm_scope import DEVICES, workload_of
+    from perfmodel.validation.measured.ssm_scope import device_of, workload_of
 
     value = {name: table.numbers(name) for name in ("batch", "isl_tokens")}
 
     def joule(i: int) -> float:
-        device, model = table.columns["device"][i], workload_of(table.columns["model"][i])
-        if device not in DEVICES or not model:
-            raise ArgumentError("device", device, ", ".join(DEVICES))
-        found = forward(model, DEVICES[device], batch=float(value["batch"][i]),
+        device, model = device_of(table.columns["device"][i]), workload_of(table.columns["model"][i])
+        if not device or not model:
+            named = f"{table.columns['model'][i]} on {table.columns['device'][i]}"
+            raise ArgumentError("model, device", named, "a model and device with a description")
+        found = forward(model, device, batch=float(value["batch"][i]),
                         query=float(value["isl_tokens"][i]), precision="bf16", fidelity=fidelity)
         return float(found.energy)
 
@@ -143,7 +145,7 @@ def _energy(table: Table, fidelity: str) -> dict[str, Any]:
 
 def _operators(table: Table, fidelity: str) -> dict[str, Any]:
     from perfmodel.scenario.forward import forward
-    from perfmodel.validation.measured.ssm_scope import DEVICES, workload_of
+    from perfmodel.validation.measured.ssm_scope import device_of, workload_of
 
     spent: dict[tuple[str, ...], float] = {}
     keys = ("device", "model", "batch", "seq_tokens")
@@ -154,11 +156,11 @@ def _operators(table: Table, fidelity: str) -> dict[str, Any]:
     passes = list(spent)
 
     def time(i: int) -> float:
-        device, name, batch, tokens = passes[i]
-        model = workload_of(name)
-        if device not in DEVICES or not model:
-            raise ArgumentError("model", name, "a model and device with a description")
-        found = forward(model, DEVICES[device], batch=float(batch), query=float(tokens), precision="bf16",
+        name, kind, batch, tokens = passes[i]
+        device, model = device_of(name), workload_of(kind)
+        if not device or not model:
+            raise ArgumentError("model, device", f"{kind} on {name}", "a model and device with a description")
+        found = forward(model, device, batch=float(batch), query=float(tokens), precision="bf16",
                         fidelity=fidelity, attention="eager")
         return float(found.latency) * 1e6
 

@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from perfmodel.errors import PerfmodelError
+from perfmodel.errors import InfeasibleError, PerfmodelError
 from perfmodel.validation.measured.statistics import errors
 
 
-def each(count: int, predict: Callable[[int], float]) -> Any:
+@dataclass(frozen=True)
+class Predicted:
+    """Predictions of rows [N], nan where there is none, and the reason of those by row."""
+
+    values: Any
+    why: Mapping[int, str] = field(default_factory=dict)
+
+
+def each(count: int, predict: Callable[[int], float]) -> Predicted:
     """Prediction of each row [N]; nan where the row names what is not described or does not fit."""
-    found = np.full(count, np.nan)
+    found, why = np.full(count, np.nan), {}
     for i in range(count):
         try:
             found[i] = float(predict(i))
-        except PerfmodelError:
-            continue
-    return found
+        except InfeasibleError as error:
+            why[i] = str(error).partition(":")[0]
+        except PerfmodelError as error:
+            why[i] = str(error)
+    return Predicted(found, why)
+
+
+def counted(reason: str, names: Sequence[str]) -> dict[str, int]:
+    """Reason -> rows that it left out, given what each of them names; nothing where there are none."""
+    return {f"{reason}: {name}": count for name, count in Counter(map(str, names)).items()}
 
 
 def scored(
@@ -27,20 +44,23 @@ def scored(
     labels: Mapping[str, Sequence[str]],
     fidelity: str,
     split: str = "nothing fitted",
+    otherwise: str = "no prediction for the row",
 ) -> dict[str, Any]:
     """Scores of a table.
 
-    metrics  name -> predicted [N] and measured [N], nan where there is none
-    labels   name -> what a row belongs to [N]; rows with the same labels are a group
-    split    which rows the constants of a prediction come from
+    metrics    name -> predicted [N] and measured [N], nan where there is none
+    labels     name -> what a row belongs to [N]; rows with the same labels are a group
+    split      which rows the constants of a prediction come from
+    otherwise  why a row has no prediction, where that row does not say
     """
     keys = np.array([" | ".join(parts) for parts in zip(*labels.values(), strict=True)])
-    groups, summary, left = [], {}, {}
+    groups, summary, left = [], {}, Counter[str]()
     for metric, (predicted, measured) in metrics.items():
-        guess, real = np.asarray(predicted, dtype=np.float64), np.asarray(measured, dtype=np.float64)
+        given = predicted if isinstance(predicted, Predicted) else Predicted(predicted)
+        guess, real = np.asarray(given.values, dtype=np.float64), np.asarray(measured, dtype=np.float64)
         stated = np.isfinite(real) & (real > 0)
         usable = stated & np.isfinite(guess)
-        left[metric] = int(np.sum(stated & ~usable))
+        left.update(f"{metric}: {given.why.get(int(i), otherwise)}" for i in np.flatnonzero(stated & ~usable))
         if not usable.any():
             continue
         summary[metric] = errors(guess[usable], real[usable])
@@ -49,6 +69,5 @@ def scored(
             names = dict(zip(labels, str(key).split(" | "), strict=True))
             groups.append({"metric": metric, **names, **errors(guess[mine], real[mine])})
     return {
-        "fidelity": fidelity, "split": split, "summary": summary, "groups": groups,
-        "skipped": {f"{metric}: no prediction for the row": count for metric, count in left.items() if count},
+        "fidelity": fidelity, "split": split, "summary": summary, "groups": groups, "skipped": dict(left),
     }

@@ -48,7 +48,12 @@ def score(table: Table, fidelity: str | None = None) -> dict[str, Any]:
         str(kind): (np.where(kinds == kind, guess, np.nan), np.where(kinds == kind, real, np.nan))
         for kind in dict.fromkeys(kinds[np.isfinite(guess)])
     }
-    return scored(metrics, {"system": [system.split()[0] for system, _, _ in found]}, "dataflow")
+    answer = scored(metrics, {"system": [system.split()[0] for system, _, _ in found]}, "dataflow",
+                    otherwise="no model of this figure")
+    # figures whose kind nothing predicts
+    others = int(np.sum((real > 0) & ~np.isin(kinds, list(metrics))))
+    answer["skipped"].update({"no model of this figure": others} if others else {})
+    return answer
 
 
 def _predict(system: str, quantity: str, figures: Figures) -> tuple[str, float | None]:

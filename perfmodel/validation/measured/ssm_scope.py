@@ -1,6 +1,6 @@
 """SSM-Scope: time and peak memory of state-space and attention models on a consumer GPU.
 
-Times of prefill come from the class calibration of GPUs or the datasheet, memory is counted: nothing is
+Times of prefill come from corrections that other GPUs lend or the datasheet, memory is counted: nothing is
 fitted.  One token takes as long as an eager framework needs to start its kernels; the time per kernel is that
 of the other models.
 """
@@ -11,9 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from perfmodel.errors import UnknownNameError
 from perfmodel.validation.measured.networks import workload_name
+from perfmodel.validation.measured.rows import counted
 from perfmodel.validation.measured.statistics import averaged, errors
 from perfmodel.validation.measured.tables import Table
+from perfmodel.validation.names import candidates, hardware_name
 
 NAME = "ssm_scope"
 LATENCY = {"device", "model", "batch", "isl_tokens", "osl_tokens", "prefill_s", "decode_s", "tpot_ms"}
@@ -26,11 +29,11 @@ WORKLOADS = {
     "mamba-1.4b": "mamba-1.4b",
     "mamba-790m": "mamba-790m",
     "falcon-h1-0.5b": "falcon-h1-0.5b",
+    "tinyllama": "tinyllama-1.1b",
 }
 #: host time per kernel of an eager framework [s]: median time per token over kernels of the pass, of this
 #: data set
 HOST = {"qwen2.5-0.5b": 46.6e-6, "mamba2-780m": 41.5e-6}
-DEVICES = {"RTX 4090 24GB": "rtx-4090", "Jetson Orin Nano": "jetson-orin-nano"}
 
 
 def recognises(header: frozenset[str]) -> bool:
@@ -40,14 +43,23 @@ def recognises(header: frozenset[str]) -> bool:
 
 def workload_of(model: str) -> str:
     """Workload of a model of the tables; empty where none is described."""
-    return WORKLOADS.get(model) or workload_name(model)
+    found = (workload_name(name) for name in candidates(model))
+    return WORKLOADS.get(model) or next(filter(None, found), "")
+
+
+def device_of(name: str) -> str:
+    """Device of the tables, which name its memory too; empty where none is described."""
+    try:
+        return hardware_name(name)
+    except UnknownNameError:
+        return ""
 
 
 def score(table: Table, fidelity: str | None = None) -> dict[str, Any]:
     """Errors by model: prefill and time per token, or peak memory."""
     column = "model" if table.header >= LATENCY else "model_name"
     models, devices = table.texts(column), table.texts("device")
-    known = np.array([bool(workload_of(m)) and d in DEVICES for m, d in zip(models, devices, strict=True)])
+    known = np.array([bool(workload_of(m) and device_of(d)) for m, d in zip(models, devices, strict=True)])
     part = _latency if table.header >= LATENCY else _memory
     groups = []
     for model in np.unique(models[known]):
@@ -59,7 +71,10 @@ def score(table: Table, fidelity: str | None = None) -> dict[str, Any]:
         "split": "model left out",
         "groups": groups,
         "summary": summary,
-        "skipped": {"model or device without a description": int(np.sum(~known))},
+        "skipped": counted(
+            "model or device without a description",
+            [f"{m} on {d}" for m, d in zip(models[~known], devices[~known], strict=True)],
+        ),
     }
 
 
@@ -71,7 +86,7 @@ def _latency(table: Table, rows: Any, model: str, fidelity: str) -> list[dict[st
     for i in rows:
         answer = inference(
             workload_of(model),
-            DEVICES[table.texts("device")[i]],
+            device_of(table.texts("device")[i]),
             batch=table.numbers("batch")[i],
             input=table.numbers("isl_tokens")[i],
             output=table.numbers("osl_tokens")[i],
@@ -107,7 +122,7 @@ def _memory(table: Table, rows: Any, model: str, fidelity: str) -> list[dict[str
         float(
             forward(
                 workload_of(model),
-                DEVICES[table.texts("device")[i]],
+                device_of(table.texts("device")[i]),
                 batch=table.numbers("batch")[i],
                 query=table.numbers("context_tokens")[i],
                 precision="bf16",

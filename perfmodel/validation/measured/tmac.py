@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from perfmodel.validation.measured.left_out import one_left_out
+from perfmodel.validation.measured.rows import counted
 from perfmodel.validation.measured.statistics import averaged, errors
 from perfmodel.validation.measured.tables import Table
 
@@ -52,5 +53,5 @@ def score(table: Table, fidelity: str | None = None) -> dict[str, Any]:
         "split": "one row left out",
         "summary": summary,
         "groups": groups,
-        "skipped": {"model without a description": int(np.sum(~known))},
+        "skipped": counted("model without a description", models[~known]),
     }

@@ -30,7 +30,8 @@ def score(table: Table, fidelity: str | None = None) -> dict[str, Any]:
     metrics = {"tpot": (_times(table), 1.0 / rates)}
     if "energy_J_per_token" in table.header:
         metrics["energy"] = (table.numbers("power_W") / rates, table.numbers("energy_J_per_token"))
-    return scored(metrics, {"device": devices, "runtime": runtimes}, "calibrated", "one row left out")
+    return scored(metrics, {"device": devices, "runtime": runtimes}, "calibrated", "one row left out",
+                  otherwise="fewer than 4 rows of the device and runtime to learn from, or an unknown model")
 
 
 def _times(table: Table) -> Any:

@@ -61,7 +61,7 @@ def _responses(table: Table) -> dict[str, Any]:
     def answer(quantile: float, i: int) -> float:
         alike = np.all([column == column[i] for column in same], axis=0) & (boards == 1)
         if boards[i] == 1 or not alike.any():
-            raise ArgumentError("boards", float(boards[i]), "more than one, and a row of one board")
+            raise ArgumentError("boards", float(boards[i]), "several, beside a row of one board")
         one = np.flatnonzero(alike)[-1]
         return float(slowest_of(boards[i], middle[one], high[one], quantile))
 
