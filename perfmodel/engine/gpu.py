@@ -1,7 +1,8 @@
 """Ops on a GPU: which kernel model answers for which op, at fidelity ``dataflow`` or ``calibrated``.
 
 ``dataflow`` uses the kernel models with their documented starting values, and never beats the roofline.
-``calibrated`` uses the corrections fitted to measurements of the device, or of its class.
+``calibrated`` uses the corrections fitted to measurements of the device, or those that the nearest
+architectures lend.
 An op without a kernel model of its own keeps its roofline cost.
 """
 

@@ -8,6 +8,8 @@ The form that is not absorbed (prefill) is `attention_prefill_time` with 192 and
 
 References
 [1] DeepSeek-AI, DeepSeek-V2, arXiv:2405.04434 (latent attention, absorption of the up-projections).
+[2] github.com/ahrefs/ocannl issue 488: 6.3 us for an empty kernel launched alone.
+[3] RRZE-HPC, gpu-benches, gpu-l2-cache: 36 to 37 B per clock and processor from L2 on A100 and H200, 2025.
 """
 
 from __future__ import annotations
@@ -40,13 +42,14 @@ POWER = 1.5
 class MlaCorrections:
     """Dimensionless corrections of an absorbed MLA kernel on a device; 1 is the documented reference."""
 
-    launch: Value = correction(0.3, 60.0)  # fixed time over 3 us
+    launch: Value = correction(0.3, 60.0, 2.1)  # fixed time over 3 us: one kernel launched alone [2]
     dram: Value = correction(0.4, 1.2)  # DRAM rate over 0.9 of nominal
     step: Value = correction(0.01, 10.0)  # latency of a step over 1000 clocks
     compute: Value = correction(0.05, 6.0)  # matrix rate over 0.8 of the bf16 peak
     combine: Value = correction(0.01, 40.0)  # joining of the splits over 1.5 us
     resident: Value = correction(0.05, 4.0)  # cache that stays in L2 over half of it
-    start: Value = correction(0.01, 20.0)  # start of a block over 1 us
+    # start of a block over 1 us: 64 rows of Q, 64 cached tokens in, fp32 sums out, 280 kB at the L2 rate [3]
+    start: Value = correction(0.01, 20.0, 4.0)
     row: Value = correction(0.001, 20.0, 0.3)  # passes over the new tokens (4 B an element)
     pad: Value = correction(1.0, 4.0)  # least query rows of a block over 16
 
