@@ -204,7 +204,7 @@ class View:
             within = self.kernel.config.classes[loop] in inside
             table = self.kernel.tile_table(loop, block, within)
             sizes[loop] = self._gather(("tile", loop, block, within), loop, table)
-        return np.asarray(operand.footprint(sizes), float)
+        return np.broadcast_to(np.asarray(operand.footprint(sizes), float), (self.size,))
 
     def compute(self) -> Floats:
         """Time steps per row [cycle]."""

@@ -78,14 +78,19 @@ def plans(
     bound = np.concatenate([
         _bound(problem, accelerator, objective, width, conventions, config, lanes) for config in configs
     ])
+    narrow = np.tile([str(unrolling) not in usual for unrolling in spread], len(configs))
+    ranked = np.argsort(bound, kind="stable")
+    # some plans that use all positions they can stay in any case
+    full = ranked[~narrow[ranked]][:_MOST // 3]
+    others = ranked[~np.isin(ranked, full)][:_MOST - len(full)]
     made = []
-    for number in np.argsort(bound, kind="stable")[:_MOST]:
+    for number in ranked[np.isin(ranked, [*full, *others])]:
         which, at = divmod(int(number), len(spread))
         unrolling = spread[at]
         own = {loop: tuple(int(n) for n in table[at]) for loop, table in lanes.items()}
         positions = {name: int(np.prod(list(f.values()) or [1])) for name, f in unrolling.items()}
-        narrow = str(unrolling) not in usual
-        made.append(Plan(configs[which], unrolling, own, positions, float(bound[number]), narrow))
+        idle = bool(narrow[number])
+        made.append(Plan(configs[which], unrolling, own, positions, float(bound[number]), idle))
     return made, every and len(bound) <= _MOST
 
 

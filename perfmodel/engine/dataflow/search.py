@@ -128,6 +128,8 @@ def search(
     run = _Run(task, made, Best(start_value, start))
     for phase in itertools.chain(*_LEVELS[:effort + 1]):
         run.phase(phase)
+        if not run.states:  # nothing fits where all positions are in use
+            run.phase(_Phase(64, _ALL, phase.slack, narrow=True))
     if run.best.nest is None:
         raise InfeasibleError(_why(task))
     done = every and all(run.complete[i] or made[i].bound >= run.best.value for i in range(len(made)))
