@@ -18,9 +18,9 @@ from perfmodel.validation.heldout import constants, held_out
 from perfmodel.validation.papers_page import offers
 
 #: what has been reached; the numbers may only grow
-PREDICTED, WITHIN = 893, 720
+PREDICTED, WITHIN = 898, 720
 #: papers in scope for which no row is predicted; the number may only fall
-UNCOVERED = 41
+UNCOVERED = 40
 
 
 @pytest.fixture(scope="module")

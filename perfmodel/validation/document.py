@@ -16,7 +16,6 @@ OPEN: Mapping[str, str] = {
     "S048": "two detectors searched for that chip have no description yet",
     "S050": "needs the latency tables of devices that are kept apart",
     "S059": "one hybrid model has no description yet",
-    "S061": "the unit rates of the NPU are not published",
     "S066": "what the reduction of memory is measured against is not printed",
     "S078": "the configuration of the ablations is not printed",
     "S082": "F1 scores come from a Monte-Carlo of measured trigger curves; they are inputs here",
