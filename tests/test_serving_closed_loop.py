@@ -94,6 +94,7 @@ def test_first_wave_of_a_measured_run():
     assert run.tpot == steady.tpot
     assert first_wave(step, 1.0, 1000.0, 4000.0) == pytest.approx(step(0.0, 1000.0))
     assert first_wave(step, 1.0, 8000.0, 4000.0) == pytest.approx(2.0 * step(0.0, 4000.0))
+    assert first_wave(step, 1.0, 1000.0, 4000.0, starts=0.5) == 0.5
 
 
 def test_kernels_of_a_prompt_start_behind_its_work():

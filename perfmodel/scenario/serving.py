@@ -131,20 +131,23 @@ def closed_loop(
         needed = maximum(steps + ttft / step, resident * input / maximum(piece, chunk))
         stay = needed if turn == 0 else 0.5 * (stay + needed)
     ttft = maximum(ttft, (stay - steps) * step)
-    wave = first.latency + first_wave(step_time, resident, input, chunk, width)
+    wave = first.latency + first_wave(step_time, resident, input, chunk, width, first.starts)
     ttft = ttft + maximum(wave - ttft, 0.0) / first.rounds
     rate = resident / (ttft + steps * step)
     queue = maximum(concurrency - resident, 0.0) / rate
     return ClosedLoop(ttft + queue, step / accepted, rate * output, resident, 1.0 + running, step)
 
 
-def first_wave(step_time: StepTime, requests: Value, input: Value, chunk: Value, width: Value = 1.0) -> Value:
+def first_wave(
+    step_time: StepTime, requests: Value, input: Value, chunk: Value, width: Value = 1.0, starts: Value = 0.0
+) -> Value:
     """Mean time to the first token of requests that start together [s].
 
     Steps carry chunks until all prompts are through; a prompt ends with the chunk that holds its last token.
+    A step lasts at least as long as the host takes to start its kernels.
     """
     load = minimum(requests * input, chunk)
-    full = step_time(0.5 * requests * width, load)
+    full = maximum(step_time(0.5 * requests * width, load), starts)
     return 0.5 * (requests * input / load + maximum(1.0, input / load)) * full
 
 
