@@ -165,3 +165,34 @@ def test_calibration_says_which_corrections_ended_at_a_bound():
     assert "at_bounds" not in fair.achieved
     assert fair.achieved["in_sample"]["kendall"] == pytest.approx(1.0)
     assert fair.achieved["in_sample"]["spearman"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("name", ["bert-base", "vit-b-16", "dit-s-2", "resnet-50", "lstm-2x1024", "sd-1.5-unet"])
+def test_full_recomputation_keeps_the_input_of_each_layer(name):
+    """Layers that begin with no norm of that name keep their inputs too."""
+    none, full = (
+        float(pm.training(name, "h100-sxm5", batch=1, sequence=128, recompute=how).activations)
+        for how in ("none", "full")
+    )
+    assert 0.0 < full < none
+
+
+def test_a_pipeline_has_at_most_a_stage_per_layer():
+    node = pm.system("h100-sxm5", count=64)
+    with pytest.raises(PerfmodelError, match="must not exceed the layers"):
+        pm.training("llama-3.2-1b", node, batch=64, sequence=512, pp=32)
+    with pytest.raises(PerfmodelError, match="must not exceed the layers"):
+        pm.training("llama-3.2-1b", node, batch=64, sequence=512, pp=8, interleave=4)
+
+
+def test_devices_that_wait_for_a_pipeline_draw_idle_power():
+    node = pm.system("h100-sxm5", count=64)
+    short, long = (
+        pm.training("llama-3.2-1b", node, batch=b, sequence=512, pp=16) for b in (1, 64)
+    )
+    assert float(short.energy) > 1.3 * float(long.energy) / 64
+    assert float(short.power) < 16 * 700.0
+
+
+def test_one_device_without_links_trains():
+    assert float(pm.training("vit-b-16", "tpu-v4i", batch=1, sequence=1).step_time) > 0

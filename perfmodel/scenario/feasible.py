@@ -49,3 +49,10 @@ def divides(workload: Workload, tp: Value) -> Any:
             continue
         good = good & (np.mod(bound, tp) == 0)
     return good
+
+
+def layers_of(workload: Workload) -> float:
+    """Layers of a model; no limit where it does not say."""
+    blocks = getattr(workload.dims, "blocks", ())
+    named = [block for block in blocks if hasattr(block, "repeat")] if isinstance(blocks, tuple) else []
+    return float(sum(np.max(block.repeat) for block in named)) if named else float("inf")

@@ -14,7 +14,7 @@ from perfmodel.formats import Precision
 from perfmodel.hardware.device import System
 from perfmodel.scenario.corrections import IDEAL as NO_CORRECTION
 from perfmodel.scenario.corrections import corrections
-from perfmodel.scenario.feasible import divides
+from perfmodel.scenario.feasible import divides, layers_of
 from perfmodel.scenario.runtime import IDEAL as NO_RUNTIME
 from perfmodel.scenario.runtime import Runtime
 from perfmodel.scenario.runtime import runtime as runtime_of
@@ -214,7 +214,7 @@ class Served:
         fits = self.weights + self.runtime.reserve <= self.runtime.memory_fraction * (
             np.inf if limit is None else limit
         )
-        layers = _layers(self.workload)
+        layers = layers_of(self.workload)
         checks = {
             1: np.logical_not(fits),
             2: np.logical_not(divides(self.workload, self.tp)),
@@ -303,9 +303,3 @@ class Served:
         shared = 1.0 / self.pp  # each stage does its part of the work
         power = board_power(self.cost.hardware.power, memory * shared, compute * shared) * self.devices
         return {"power": power, "energy_per_token": power / throughput}
-
-
-def _layers(workload: Workload) -> float:
-    """Layers of a model; no limit where it does not say."""
-    blocks = getattr(workload.dims, "blocks", ())
-    return float(sum(np.max(block.repeat) for block in blocks)) if blocks else float("inf")

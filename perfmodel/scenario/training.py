@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ from perfmodel.hardware.catalog import system as system_of
 from perfmodel.hardware.device import Device, System
 from perfmodel.ops.core import Op, Tensor, Work
 from perfmodel.result import Result
-from perfmodel.scenario.feasible import divides
+from perfmodel.scenario.feasible import divides, layers_of
 from perfmodel.scenario.solve import TOO_LARGE, Scenario
 from perfmodel.workload.compression import trainable
 from perfmodel.workload.graph import Graph
@@ -61,7 +62,11 @@ REASONS = (
     "tp must divide the heads, widths and vocabulary that it splits",
     "tp x pp x dp must equal the devices used, at most those of the system",
     "dp x micro_batch must divide the batch",
+    "pp x interleave must not exceed the layers of the model",
 )
+
+#: ops that keep nothing for the backward pass: messages aside, indices, and what the next op keeps [2]
+UNKEPT = ("embedding", "softmax")
 
 
 def training(
@@ -192,8 +197,10 @@ class TrainingStep:
 
     def gradient_exchange(self) -> Value:
         """Gradient all-reduce of one device over the slowest link of the system [s]."""
-        name = [*self.system.links, *self.system.device.links][-1:] or [""]
-        _, link = link_of(self.system, name[0])
+        links = [*self.system.links, *self.system.device.links]
+        if not links and np.all(np.equal(self.dp, 1.0)):
+            return 0.0
+        _, link = link_of(self.system, (links[-1:] or [""])[0])
         size = self.parameters * self.precision.bytes("communication")
         return collective_time("all_reduce", size, self.dp, link.bandwidth, link.latency, "ring")
 
@@ -236,14 +243,23 @@ class TrainingStep:
         chunks = 1.0 + (self.pp - 1.0) / (self.pp * self.interleave) * (self.interleave > 1.0)
         return weights, chunks * total(self.kept(op) for op in self.graph.ops)
 
+    @cached_property
+    def layer_starts(self) -> frozenset[str]:
+        """Ops that read the input of a layer: its first norm, or the first of a run of ops of one name."""
+        ops = [op for op in self.graph.ops if op.exchange is None and op.family not in UNKEPT]
+        norms = frozenset(op.name for op in ops if op.name.endswith("mixer_norm"))
+        return norms or frozenset(
+            next(run).name for _, run in groupby(ops, key=lambda op: op.name.rpartition(".")[0])
+        )
+
     def kept(self, op: Op) -> Value:
         """Bytes that the backward pass of one op needs from the forward pass: what the op read [B] [2]."""
         size = self.precision.bytes("activation")
-        if op.exchange is not None or op.family in ("embedding", "softmax"):  # the next op keeps a softmax
+        if op.exchange is not None or op.family in UNKEPT:
             return 0.0
         if op.name.endswith(LOSS):  # fp32 probabilities; with a pipeline another stage has them
             return op.elements(output=True) * op.count * 4.0 * np.equal(self.pp, 1.0)
-        if self.recompute == "full" and not op.name.endswith("mixer_norm"):
+        if self.recompute == "full" and op.name not in self.layer_starts:
             return 0.0
         if self.frozen and fixed(op):  # what it read is needed for the gradient of its weights only
             return 0.0
@@ -278,6 +294,7 @@ class TrainingStep:
             np.logical_not(divides(self.workload, self.tp)),
             devices > self.system.count,
             np.mod(self.batch, self.dp * self.micro_batch) != 0,
+            self.pp * self.interleave > layers_of(self.workload),
         ]
         reason: Any = np.zeros((), dtype=np.int64)
         for number, failed in reversed(list(enumerate(checks, start=1))):
@@ -291,9 +308,10 @@ class TrainingStep:
         key = self.precision.format("activation").compute
         peak = self.system.device.compute["matrix"].peak.get(key, np.nan)
         spent = [*self.forward, *self.backward]
-        # idle power over the whole step, dynamic power while the passes run
-        energy = energy_of(spent, self.system, total(c.time for c in spent))
-        energy = energy * self.micro_batches * self.dp * self.tp
+        # dynamic power while the passes run, idle power over the whole step
+        busy, passes = total(c.time for c in spent), self.micro_batches * self.dp * self.tp
+        energy = energy_of(spent, self.system, busy) * passes
+        energy = energy + energy_of((), self.system, seconds * devices - busy * passes)
         return {
             "step_time": seconds,
             "throughput": self.batch * self.sequence / seconds,
