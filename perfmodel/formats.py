@@ -96,6 +96,11 @@ def find_format(name: str) -> Format:
     return Format(name, float(width[1]), "int8", source="mean width given by the caller")
 
 
+def known_format(name: str) -> bool:
+    """True if find_format knows the name."""
+    return name in formats() or _WIDTH.match(name) is not None
+
+
 @dataclass(frozen=True)
 class Precision:
     """Format of each kind of tensor; experts, embedding and head may differ from the other weights."""

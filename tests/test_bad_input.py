@@ -48,6 +48,12 @@ SPECS = [
     ("negative rate", "1 TB/s", "-1 TB/s", "above 0"),
     ("zero capacity", "16 GiB", "0 GiB", "above 0"),
     ("not a number", "1 TB/s", "fast", "not a number"),
+    ("unknown number format", "{bf16: 100", "{int17: 100", "'int17' is not known"),
+    ("level that holds nothing", "bandwidth: 1 TB/s", "bandwidth: 1 TB/s, holds: []", "1 entry at least"),
+    (
+        "misspelt level of an axis", "launch: {overhead: 5 us}", "array: {axes: {rows: {size: 8, under: hmb}}}",
+        "did you mean 'hbm'",
+    ),
     ("nan", "1 TB/s", "nan TB/s", "not a number"),
     ("inf", "1 TB/s", "inf TB/s", "not a number"),
     ("octal", "5 us", "010 us", "ambiguous"),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from perfmodel.algebra import Value
+from perfmodel.formats import formats, known_format
 from perfmodel.hardware.array import SpatialArray
 from perfmodel.spec import anything, block, flag, many, quantity, table, text
 
@@ -51,7 +52,8 @@ class MemoryLevel:
     write_ports: Value | None = quantity("count", default=None, doc="write ports of one instance")
     shared_ports: bool = flag(default=False, doc="reads and writes share the ports")
     holds: tuple[str, ...] = many(
-        text(choices=("weight", "input", "output")), default=(), doc="operands that may live here; empty: all"
+        text(choices=("weight", "input", "output")), default=(), least=1,
+        doc="operands that may live here; absent: all",
     )
     double_buffered: bool = flag(default=False, doc="half of the capacity is being filled")
     area: Value | None = quantity("m2", default=None, doc="silicon area of all instances")
@@ -131,6 +133,20 @@ class Device:
     def name(self) -> str:
         """Name of the spec."""
         return self.device
+
+    def misnamed(self) -> Iterator[tuple[tuple[str, ...], str, tuple[str, ...]]]:
+        """Names that mean nothing here: keys that lead to it, the name, and the possible ones."""
+        for unit, described in self.compute.items():
+            for name in described.peak:
+                if not known_format(name):
+                    yield ("compute", unit, "peak", name), name, tuple(formats())
+        if isinstance(self.array, SpatialArray):
+            for axis, rule in self.array.axes.items():
+                if rule.under not in self.memory:
+                    yield ("array", "axes", axis, "under"), rule.under, tuple(self.memory)
+            for level in self.array.bypass:
+                if level not in self.memory:
+                    yield ("array", "bypass", level), level, tuple(self.memory)
 
     @property
     def main_memory(self) -> MemoryLevel:

@@ -149,6 +149,7 @@ class Many:
 
     of: Rule
     doc: str = ""
+    least: int = 0
 
 
 @dataclass(frozen=True)
@@ -202,9 +203,9 @@ def table(of: Any, *, keys: Iterable[str] | None = None, default: Any = REQUIRED
     return _field(Table(_rule(of), tuple(keys) if keys is not None else None, doc), default)
 
 
-def many(of: Any, *, default: Any = REQUIRED, doc: str = "") -> Any:
-    """A list of `of` (a dataclass or another helper), kept as a tuple."""
-    return _field(Many(_rule(of), doc), tuple(default) if isinstance(default, list) else default)
+def many(of: Any, *, default: Any = REQUIRED, doc: str = "", least: int = 0) -> Any:
+    """A list of `of` (a dataclass or another helper), kept as a tuple; a list given has `least` entries."""
+    return _field(Many(_rule(of), doc, least), tuple(default) if isinstance(default, list) else default)
 
 
 def numbers(

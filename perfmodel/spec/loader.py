@@ -158,6 +158,13 @@ class _Reader:
 
     def top(self, cls: type, tree: Node) -> Any:
         built = self.block(Block(cls), tree, "")
+        if built is not _BAD and hasattr(built, "misnamed"):
+            for keys, name, known in built.misnamed():
+                place = tree
+                for key in keys:
+                    place = (place.entries or {})[key].value
+                close = nearest(name, known)
+                self.faults.add(place, ".".join(keys), f"{name!r} is not known", ", ".join(known), close)
         if built is not _BAD and has_field(cls, "provenance"):
             built = replace(built, provenance=FrozenMap(self.provenance))
         return built
@@ -339,6 +346,10 @@ class _Reader:
             node = unwrapped if unwrapped is not None else node
         if node.items is None:
             self.faults.add(node, path, f"{node.kind()} where a list is wanted", _wanted(rule))
+            return _BAD
+        if len(node.items) < rule.least:
+            allowed = f"{rule.least} entry at least, or no such key"
+            self.faults.add(node, path, f"a list of {len(node.items)}", allowed)
             return _BAD
         found = tuple(self.value(rule.of, item, join(path, str(i))) for i, item in enumerate(node.items))
         return _BAD if any(value is _BAD for value in found) else found

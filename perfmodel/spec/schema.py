@@ -82,7 +82,9 @@ def _shape(rule: Rule, definitions: dict[str, Any]) -> dict[str, Any]:
     if isinstance(rule, Block):
         return _reference(rule.cls, definitions)
     if isinstance(rule, Many):
-        items = {"type": "array", "items": _rule(rule.of, definitions)}
+        items: dict[str, Any] = {"type": "array", "items": _rule(rule.of, definitions)}
+        if rule.least:
+            items["minItems"] = rule.least
         return {"anyOf": [items, _wrapped(items)]} if isinstance(rule.of, Quantity) else items
     if isinstance(rule, Table):
         return _table(rule, definitions)
