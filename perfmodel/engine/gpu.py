@@ -192,10 +192,15 @@ def _collective(q: Question) -> KernelTime:
     return replace(answer, seconds=answer.seconds * several, launch=answer.launch * several)
 
 
+#: streaming kernels of the tables that stand for an op family
+STREAMS: Mapping[str, str] = {"norm": "input_layernorm", "softmax": "softmax", "elementwise": "mlp_act"}
+
+
 def _stream(q: Question) -> KernelTime:
     """Ops that only move data: the streaming kernel of the device, over the bytes of this op once."""
+    group = f"any/{STREAMS.get(q.op.family, 'add')}/stream"
     # in a queue of kernels the host's share of a start is hidden behind the kernel before
-    c = replace(q.corrections("quantise", StreamCorrections), passes=1.0, launch=1.0)
+    c = replace(q.corrections("stream", StreamCorrections, group=group), passes=1.0, launch=1.0)
     return stream_time(moved_bytes(q.op, q.precision), 1.0, 1.0, q.gpu, c)
 
 
