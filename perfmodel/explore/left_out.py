@@ -48,7 +48,7 @@ def left_out(tables: Mapping[str, Rows], files: Sequence[KernelCalibration]) -> 
     kin: list[Scored] = []
     for family in FAMILIES:
         if family.name in tables:
-            scored = _family(family, tables[family.name], files)
+            scored = predictions(family, tables[family.name], files)
             kin += [one for one in scored if one.kin]
             others = [one for one in scored if not one.kin]
             if others:
@@ -58,7 +58,8 @@ def left_out(tables: Mapping[str, Rows], files: Sequence[KernelCalibration]) -> 
     return found
 
 
-def _family(family: Family, rows: Rows, files: Sequence[KernelCalibration]) -> list[Scored]:
+def predictions(family: Family, rows: Rows, files: Sequence[KernelCalibration]) -> list[Scored]:
+    """Times of every measured device, predicted without its own file, by group of kernels."""
     scored = []
     for system in np.unique(rows["system"]):
         name = device_name(str(system))

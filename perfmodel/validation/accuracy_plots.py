@@ -1,4 +1,4 @@
-"""Pictures for docs/accuracy.md: predicted against measured time of networks on devices left out."""
+"""Pictures for docs/accuracy.md: predicted against measured time on devices left out, networks and kernels."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from perfmodel.engine.kernels.calibration import calibrations
+from perfmodel.explore.kernel_known import recognise
+from perfmodel.explore.left_out import predictions
+from perfmodel.explore.score_kernels import tables_of_file
 from perfmodel.report.canvas import render
 from perfmodel.report.files import write_atomic
 from perfmodel.report.plots import predicted
@@ -15,8 +19,13 @@ from perfmodel.validation.measured import clsbench, hat, yolobench
 from perfmodel.validation.measured.protocol import Task, few_shot
 from perfmodel.validation.measured.tables import read
 
-#: points of one device in a picture
+#: points of one device or kind of kernel in a picture
 POINTS = 300
+#: tables of GPU kernels in the picture of devices left out
+KERNELS = {
+    "products": "kernel_gemm.csv.gz", "decode attention": "kernel_attention_decode.csv.gz",
+    "expert layers": "kernel_moe.csv.gz", "collectives": "kernel_collectives.csv",
+}
 
 
 def write(data: Path, target: Path) -> list[str]:
@@ -36,7 +45,23 @@ def write(data: Path, target: Path) -> list[str]:
             groups += [device] * len(some)
         write_atomic(target / name, render(predicted(measured, guess, groups), ".png"))
         names.append(name)
-    return names
+    write_atomic(target / "accuracy_kernels.png", render(_kernels(data / "aiconfigurator"), ".png"))
+    return [*names, "accuracy_kernels.png"]
+
+
+def _kernels(data: Path) -> Any:
+    """GPU kernels of every measured device, its own calibration left out."""
+    files = calibrations()
+    measured, guess, groups = [], [], []
+    for name, file in KERNELS.items():
+        rows = tables_of_file(data / file)[0]
+        scored = predictions(recognise(rows), rows, files)
+        pairs = np.concatenate([[one.measured, one.predicted] for one in scored], axis=1)
+        some = np.random.default_rng(0).permutation(pairs.shape[1])[:POINTS]
+        measured += list(pairs[0, some])
+        guess += list(pairs[1, some])
+        groups += [name] * len(some)
+    return predicted(measured, guess, groups)
 
 
 def _yolobench(data: Path) -> Iterator[tuple[str, Task, Any]]:
