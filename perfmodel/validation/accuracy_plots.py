@@ -1,4 +1,4 @@
-"""Pictures for docs/accuracy.md: predicted against measured time on devices left out, networks and kernels."""
+"""Pictures for docs/accuracy.md: predicted against measured on devices left out, networks and kernels."""
 
 from __future__ import annotations
 
