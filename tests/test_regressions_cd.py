@@ -196,3 +196,20 @@ def test_devices_that_wait_for_a_pipeline_draw_idle_power():
 
 def test_one_device_without_links_trains():
     assert float(pm.training("vit-b-16", "tpu-v4i", batch=1, sequence=1).step_time) > 0
+
+
+def test_a_device_that_prices_nothing_has_no_energy():
+    free = pm.map_network("gru-2x1024", "edge-tpu")
+    assert np.isnan(free.energy) and free.to_dict()["energy"] is None and "not priced" in free.explain()
+    assert "not priced" in pm.map(pm.op.matmul(64, 64, 64), "edge-tpu").explain()
+    for ask in (lambda: pm.map_network("gru-2x1024", "edge-tpu", "energy"),
+                lambda: pm.map(pm.op.matmul(64, 64, 64), "edge-tpu", "edp")):
+        with pytest.raises(PerfmodelError, match="prices nothing"):
+            ask()
+
+
+@pytest.mark.parametrize("name", ["edge-tpu", "marsellus", "eyeriss-v2"])
+def test_more_cores_are_never_slower(name):
+    """A memory that reads and writes at once does so for several cores too."""
+    one, four = (pm.map_network("gru-2x1024", name, cores=n) for n in (1, 4))
+    assert four.cycles <= one.cycles * (1 + 1e-9)

@@ -10,6 +10,7 @@ from perfmodel.engine.dataflow.adapter import accelerator as adapt
 from perfmodel.engine.dataflow.conventions import DEFAULT, Conventions
 from perfmodel.engine.dataflow.mapper import MappingResult, map_op
 from perfmodel.engine.dataflow.mapping import LoopNest
+from perfmodel.errors import ArgumentError
 from perfmodel.formats import Precision
 from perfmodel.formats import precision as read_precision
 from perfmodel.hardware.array import SpatialArray
@@ -36,16 +37,25 @@ def map(
     Raises InfeasibleError that names level and bytes, PrecisionError, ArgumentError.
     """
     if isinstance(accelerator, Accelerator):
+        check_priced(objective, accelerator)
         return map_op(
             op, accelerator, objective, precision=precision or "int8", conventions=conventions, effort=effort,
             mapping=mapping,
         )
     described = find_device(accelerator)
     wide, compute = numbers_of(described, precision)
+    array = adapt(described, compute)
+    check_priced(objective, array)
     return map_op(
-        op, adapt(described, compute), objective, precision=wide, conventions=conventions, effort=effort,
+        op, array, objective, precision=wide, conventions=conventions, effort=effort,
         mapping=mapping,
     )
+
+
+def check_priced(objective: str, accelerator: Accelerator) -> None:
+    """Raises ArgumentError where energy is asked to be least on a device that prices nothing."""
+    if objective != "latency" and not accelerator.priced:
+        raise ArgumentError("objective", objective, f"latency: {accelerator.name} prices nothing")
 
 
 def _usual(described: Device) -> str:

@@ -18,7 +18,7 @@ from perfmodel.errors import ArgumentError
 from perfmodel.formats import Precision
 from perfmodel.hardware.catalog import device as find_device
 from perfmodel.hardware.device import Device
-from perfmodel.scenario.mapping import numbers_of
+from perfmodel.scenario.mapping import check_priced, numbers_of
 from perfmodel.table import Column, Table
 from perfmodel.workload.workload import Workload
 from perfmodel.workload.workload import workload as workload_of
@@ -65,8 +65,10 @@ class NetworkMapping:
 
     @property
     def energy(self) -> float:
-        """Energy of a pass [J]; static power of all cores included."""
+        """Energy of a pass [J], nan where the device prices nothing; static power of all cores included."""
         array = self.plan.accelerator
+        if not array.priced:
+            return float("nan")
         far = array.levels[0]
         # what the schedule saves of the outermost level is not paid
         saved = (self.plan.traffic - self.traffic) * float(far.read_energy)
@@ -98,16 +100,20 @@ class NetworkMapping:
             self.table().to_text(), "",
             f"{self.cores} x {self.plan.accelerator.name}, {self.schedule}",
             f"{self.cycles:.6g} cycles per pass, array busy {self.utilisation:.1%}",
-            f"first after {self.latency:.6g} s, {self.throughput:.6g} passes/s, {self.energy:.6g} J each",
+            f"first after {self.latency:.6g} s, {self.throughput:.6g} passes/s, {self._joules()}",
             f"{self.traffic:.6g} B with the outermost level; {held} tensors stay on the chip",
         ))
 
+    def _joules(self) -> str:
+        return f"{self.energy:.6g} J each" if self.plan.accelerator.priced else "energy not priced"
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers under stable keys, SI units."""
+        """Plain numbers under stable keys, SI units; no energy where the device prices nothing."""
         return {
             "workload": self.workload, "accelerator": self.plan.accelerator.name, "objective": self.objective,
             "cores": self.cores, "schedule": self.schedule, "cycles": self.cycles, "latency": self.latency,
-            "throughput": self.throughput, "energy": self.energy, "traffic": self.traffic,
+            "throughput": self.throughput,
+            "energy": self.energy if self.plan.accelerator.priced else None, "traffic": self.traffic,
             "utilisation": self.utilisation, "ops": list(self.table()),
             "mappings": {stage.name: [found.text().splitlines() for found in stage.mappings]
                          for stage in self.plan.stages if stage.mappings},
@@ -165,6 +171,7 @@ def map_network(
         described = find_device(accelerator)
         wide, key = numbers_of(described, precision)
         array = adapt(described, key)
+    check_priced(goal, array)
     made = plan(graph.ops, array, wide, goal, lambda op, on: best_mapping(op, on, wide, key, goal), keep=keep)
     return NetworkMapping(net.name, goal, made, number, how, _schedule(made, number, how, resident))
 
@@ -187,5 +194,5 @@ def _schedule(made: Plan, cores: int, how: str, resident: bool) -> ScheduleCost:
     ]
     far = made.accelerator.levels[0]
     if how == "pipelined":
-        return pipelined(layers, cores, far.bandwidth, resident=resident)
-    return layer_by_layer(layers, cores, far.bandwidth)
+        return pipelined(layers, cores, far.bandwidth, resident=resident, duplex=not far.shared_ports)
+    return layer_by_layer(layers, cores, far.bandwidth, duplex=not far.shared_ports)

@@ -162,6 +162,13 @@ class Accelerator:
             if axis.under not in names:
                 raise UnknownNameError(f"level of axis {axis.name}", axis.under, names)
 
+    @property
+    def priced(self) -> bool:
+        """Whether anything costs energy."""
+        prices = [self.mac_energy, self.static_power, *(axis.hop_energy for axis in self.axes)]
+        prices += [price for level in self.levels for price in (level.read_energy, level.write_energy)]
+        return any(np.any(np.asarray(price) > 0) for price in prices)
+
     def level(self, name: str) -> Level:
         """Level of this name."""
         for level in self.levels:

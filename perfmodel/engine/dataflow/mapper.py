@@ -103,8 +103,9 @@ class MappingResult:
         lines = [self.text(), "", f"{float(self.cycles):.6g} cycles, bound by {paid.bound}; {busy}"]
         lines += [f"  {name:12s} {float(value):.6g} cycles" for name, value in paid.bottlenecks.items()]
         lines.append(f"  {'edges':12s} {float(paid.edges):.6g} cycles")
-        lines.append(f"{float(self.energy):.6g} J")
-        lines += [f"  {name:12s} {float(value):.6g} J" for name, value in paid.energy.items()]
+        priced = self.accelerator.priced
+        lines.append(f"{float(self.energy):.6g} J" if priced else "energy not priced")
+        lines += [f"  {name:12s} {float(value):.6g} J" for name, value in paid.energy.items() if priced]
         lines.append(f"{float(self.traffic):.6g} B with the outermost level; no mapping needs less than "
                      f"{float(self.least_traffic):.6g} B")
         lines += [

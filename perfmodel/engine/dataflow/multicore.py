@@ -38,12 +38,14 @@ class ScheduleCost:
 
 
 def layer_by_layer(
-    layers: Sequence[LayerCost], cores: Value, bandwidth: Value, *, batch: Value = 1.0, on_chip: Value = 0.0
+    layers: Sequence[LayerCost], cores: Value, bandwidth: Value, *, batch: Value = 1.0, on_chip: Value = 0.0,
+    duplex: bool = False,
 ) -> ScheduleCost:
     """All cores work on one layer, then on the next; weights are fetched once per batch.
 
     bandwidth  of main memory [B/cycle]
     on_chip    bytes per image and layer boundary that stay on chip instead of passing main memory
+    duplex     main memory reads and writes at the same time, each at its bandwidth
 
     Cycles of a layer ``max(cycles / min(cores, split), bytes / bandwidth)``, summed.
     """
@@ -53,20 +55,21 @@ def layer_by_layer(
         inputs = layer.inputs if number == 0 else maximum(layer.inputs - on_chip, 0.0)
         last = number == len(layers) - 1
         outputs = layer.outputs if last else maximum(layer.outputs - on_chip, 0.0)
-        amount = layer.weights / batch + inputs + outputs
+        read = layer.weights / batch + inputs
         used = -maximum(-cores, -layer.split)
-        moved.append(amount)
-        times.append(maximum(layer.cycles / used, amount / bandwidth))
+        moved.append(read + outputs)
+        times.append(maximum(layer.cycles / used, _pace(read, outputs, bandwidth, duplex)))
     interval = total(times)
     return ScheduleCost(interval, interval * batch, total(moved))
 
 
 def pipelined(
-    layers: Sequence[LayerCost], cores: int, bandwidth: Value, *, resident: bool = False
+    layers: Sequence[LayerCost], cores: int, bandwidth: Value, *, resident: bool = False, duplex: bool = False
 ) -> ScheduleCost:
     """Consecutive layers share a core, the groups form a pipeline; intermediates pass between cores on chip.
 
     resident  each core keeps the weights of its layers
+    duplex    main memory reads and writes at the same time
 
     The cut into `cores` groups has the least largest sum of cycles (exact).  Interval ``max(largest group,
     bytes / bandwidth)``; the first image passes all groups.
@@ -75,9 +78,14 @@ def pipelined(
     groups = balanced_cuts([float(layer.cycles) for layer in layers], int(cores))
     slowest = max(sum(float(layers[i].cycles) for i in group) for group in groups)
     weights = 0.0 if resident else total([layer.weights for layer in layers])
-    traffic = weights + layers[0].inputs + layers[-1].outputs
-    interval = maximum(slowest, traffic / bandwidth)
-    return ScheduleCost(interval, interval * len(groups), traffic)
+    read, written = weights + layers[0].inputs, layers[-1].outputs
+    interval = maximum(slowest, _pace(read, written, bandwidth, duplex))
+    return ScheduleCost(interval, interval * len(groups), read + written)
+
+
+def _pace(read: Value, written: Value, bandwidth: Value, duplex: bool) -> Value:
+    """Cycles in which main memory moves the bytes."""
+    return (maximum(read, written) if duplex else read + written) / bandwidth
 
 
 def balanced_cuts(work: Sequence[float], groups: int) -> list[list[int]]:
