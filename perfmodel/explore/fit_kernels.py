@@ -103,6 +103,8 @@ def _starts(limits: Mapping[str, Any], start: Any) -> list[Any]:
     others = [{"overlap": 0.45, "tail": 0.95}] if loose else []
     if "split" in names:
         others += [{"split": 2e3}, {"split": 2e3, "step": 12.0}]
+    if "empty" in names:
+        others.append({"empty": 0.95, "step": 8.0})
     if "foreign" in names:
         others.append({"foreign": 0.7})
     if "combine" in names and limits["combine"][1] > 1e4:

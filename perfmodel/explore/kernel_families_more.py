@@ -18,6 +18,7 @@ from perfmodel.engine.kernels.facts import GpuFacts, KernelTime
 from perfmodel.engine.kernels.gemm import GemmCorrections, gemm_time
 from perfmodel.engine.kernels.layers import (
     LayerCorrections,
+    SparseCorrections,
     kept_tokens,
     latent_layer_time,
     sparse_layer_time,
@@ -46,8 +47,11 @@ def _layer_prefill(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
 
 
 def _sparse(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
+    bits = BYTES.get(part(group, 3), 2.0)
+    widened = "FLASHMLA" in part(group, 1)  # it widens a narrow cache before the product
     return sparse_layer_time(rows["batch"], rows["q_len"], rows["past_len"], rows["n_heads"],
-                             storage_of(part(group, 4)), BYTES.get(part(group, 3), 2.0), gpu, c)
+                             storage_of(part(group, 4)), bits, gpu, c,
+                             "fp8" if bits <= 1.0 and not widened else "bf16", part(group, 0) == "trtllm")
 
 
 def _layer_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:
@@ -186,6 +190,13 @@ def _formats_and_width(rows: Rows) -> Any:
     return label(rows, "backend", "kernel_source", "mla_dtype", "kv_dtype", "gemm_type", extra=(mode,))
 
 
+def _sparse_prefill_group(rows: Rows) -> Any:
+    """vLLM calls the decode kernel for fewer than 32 heads on an fp8 cache (flashmla_sparse.py)."""
+    names = _formats(rows)
+    few = (rows["kernel_source"] == "FLASHMLA_SPARSE") & (rows["kv_dtype"] == "fp8") & (rows["n_heads"] < 32)
+    return np.array([name + "/few" if one else name for name, one in zip(names, few, strict=True)])
+
+
 def _heads(rows: Rows) -> Any:
     return rows["n_heads"]
 
@@ -193,10 +204,10 @@ def _heads(rows: Rows) -> Any:
 _MODULE = ("mla_dtype", "kv_dtype", "gemm_type", "batch", "q_len", "past_len", "n_heads")
 
 FAMILIES: tuple[Family, ...] = (
-    Family("dsa_module_decode", columns(*_MODULE, "architecture"), LayerCorrections, _formats, _sparse,
+    Family("dsa_module_decode", columns(*_MODULE, "architecture"), SparseCorrections, _formats, _sparse,
            _layer_bound, _heads, most=160),
-    Family("dsa_module_prefill", columns(*_MODULE, "architecture"), LayerCorrections, _formats, _sparse,
-           _layer_bound, _heads, most=160),
+    Family("dsa_module_prefill", columns(*_MODULE, "architecture"), SparseCorrections, _sparse_prefill_group,
+           _sparse, _layer_bound, _heads, most=160),
     Family("mla_module_decode", columns(*_MODULE), LayerCorrections, _formats_and_width, _layer_decode,
            _layer_bound, _heads, most=160),
     Family("mla_module_prefill", columns(*_MODULE), LayerCorrections, _formats, _layer_prefill,

@@ -11,16 +11,24 @@ References
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from perfmodel.algebra import Value
 from perfmodel.engine.kernels.attention_prefill import PrefillCorrections, attention_prefill_time
-from perfmodel.engine.kernels.facts import GpuFacts, KernelTime, correction
+from perfmodel.engine.kernels.facts import (
+    GpuFacts,
+    KernelTime,
+    column,
+    correction,
+    soft_maximum,
+    wave_count,
+)
 from perfmodel.engine.kernels.gemm import GemmCorrections, Storage, gemm_time
 from perfmodel.engine.kernels.mla import MlaCorrections, mla_decode_time
+from perfmodel.engine.kernels.splits import TENSOR_MEMORY, matrix_per_clock
 
 #: sizes of the layer [1]: hidden, ranks of the query and of the cache, rope, nope and value per head
 HIDDEN, QUERY_RANK, RANK, ROPE, NOPE, VALUE = 7168.0, 1536.0, 512.0, 64.0, 128.0, 128.0
@@ -39,14 +47,30 @@ class LayerCorrections:
     host: Value = correction(0.01, 100.0, 0.1)  # floor set by the caller over 20 us
     compute: Value = correction(0.1, 1.3)  # matrix rate of the products
     dram: Value = correction(0.3, 1.2)  # DRAM rate of the products
+    l2: Value = correction(0.2, 5.0)  # L2 rate of the products over twice the streaming rate
     attention: Value = correction(0.02, 4.0)  # matrix rate of attention
     start: Value = correction(0.01, 30.0, 2.0)  # start of an attention block over 1 us
-    step: Value = correction(0.01, 10.0, 1.0)  # latency of an attention step
+    step: Value = correction(0.01, 20.0, 1.0)  # latency of an attention step
     passes: Value = correction(0.01, 60.0, 3.0)  # passes over the tokens between the kernels (4 B a value)
     combine: Value = correction(0.01, 40.0)  # joining of the splits of the cache
-    index: Value = correction(0.001, 5.0, 0.3)  # rate of the indexer over half of its peak (sparse)
     pad: Value = correction(1.0, 4.0)  # least query rows of an absorbed attention block over 16
-    select: Value = correction(0.001, 60.0)  # choice of the kept tokens over 1 ns per 64 scores (sparse)
+
+
+@dataclass(frozen=True)
+class SparseCorrections:
+    """Dimensionless corrections of a sparse layer in an engine; 1 is the documented reference."""
+
+    launch: Value = correction(0.1, 60.0)  # fixed time of all kernels over 20 us
+    host: Value = correction(0.01, 200.0, 0.1)  # floor set by the caller over 20 us
+    compute: Value = correction(0.1, 1.3)  # matrix rate of the products
+    dram: Value = correction(0.3, 1.2)  # DRAM rate of the products
+    l2: Value = correction(0.2, 5.0)  # L2 rate of the products over twice the streaming rate
+    attention: Value = correction(0.1, 1.5)  # matrix rate of attention over 0.8 of the peak
+    step: Value = correction(0.1, 20.0, 3.0)  # time to gather the tokens of a step over 1000 clocks
+    passes: Value = correction(0.1, 60.0, 3.0)  # passes over the tokens between the kernels (4 B a value)
+    index: Value = correction(0.05, 3.0)  # rate of the indexer over half of its peaks
+    select: Value = correction(0.01, 20.0)  # choice of the kept tokens over 40 us a round of rows
+    empty: Value = correction(0.01, 1.0, 0.3)  # cost of an empty slot of the kept over that of a full one
 
 
 def latent_layer_time(
@@ -64,36 +88,68 @@ def latent_layer_time(
     batch, query, past, heads = (np.asarray(v, dtype=float) for v in (batch, query, past, heads))
     tokens = batch * query
     if absorbed:
-        rates = _absorbed(c)
-        core = mla_decode_time(batch, query, past + query, heads, kv_bytes, gpu, rates, rule=rule)
+        share = _share(heads, gpu, 64.0)
+        rates = _absorbed(c, share, "fp8" if kv_bytes <= 1.0 else "bf16", gpu)
+        core = mla_decode_time(batch, query, past + query, share * heads, kv_bytes, gpu, rates, rule=rule)
     else:
         wide = PrefillCorrections(compute=c.attention, start=c.start, launch=0.3)
         core = attention_prefill_time(batch, query, past, heads, heads, NOPE + ROPE, 0.0, 2.0, 2.0, key, gpu,
                                       wide, value_dim=VALUE)
-    products = _products(tokens, heads, storage, _absorbing if absorbed else _expanding, gpu, c)
+    products = _layer_products(tokens, heads, storage, _absorbing if absorbed else _expanding, gpu, c)
     return _sum(tokens, heads, products, core, gpu, c)
 
 
 def sparse_layer_time(
     batch: Value, query: Value, past: Value, heads: Value, storage: Storage, kv_bytes: float, gpu: GpuFacts,
-    c: LayerCorrections | None = None,
+    c: SparseCorrections | None = None, key: str = "bf16", skips: bool = False,
 ) -> KernelTime:
-    """Time of one sparse layer: indexer, choice of tokens, absorbed attention on them [s] [2]."""
-    c = c or LayerCorrections()
+    """Time of one sparse layer: indexer, choice of tokens, absorbed attention on them [s] [2].
+
+    key    matrix format of attention
+    skips  the indexer is not run where all tokens are kept (TensorRT-LLM's skip_indexer_for_short_seqs)
+
+    Attention gathers the kept tokens of each new token from the L2: DRAM gives every cached token once.
+    """
+    c = c or SparseCorrections()
     batch, query, past, heads = (np.asarray(v, dtype=float) for v in (batch, query, past, heads))
-    tokens = batch * query
-    total = past + query
-    mean = total - (query - 1.0) / 2.0
+    tokens, total = batch * query, past + query
     seen = kept_tokens(query, past)
-    rates = _absorbed(c)
-    core = mla_decode_time(tokens, 1.0, seen, heads, kv_bytes, gpu, rates)
-    scores = tokens * mean
-    scoring = 2.0 * scores * INDEX_HEADS * INDEX_DIM / (0.5 * c.index * gpu.matrix("fp8"))
-    choice = c.select * scores * 1e-9 / 64.0
-    products = _products(tokens, heads, storage, _indexing, gpu, c)
+    slots = seen + c.empty * (KEPT - seen)
+    share = _share(heads, gpu, 0.0)
+    faster = gpu.matrix(key) / gpu.matrix("bf16")
+    rates = MlaCorrections(compute=column(c.attention * share * faster), step=c.step, start=1.0, launch=0.3,
+                           pad=4.0, resident=1e6)
+    core = mla_decode_time(tokens, 1.0, slots, share * heads, kv_bytes, gpu, rates)
+    cached = batch * np.minimum(query * seen, total) * (RANK + ROPE) * kv_bytes
+    memory = core.memory + cached / (0.9 * gpu.dram)
+    whole = core.launch + soft_maximum(3.0, core.compute, memory)
+    core = KernelTime(whole, core.launch, core.compute, memory)
+    indexing = _index_time(batch, query, total, gpu, c)
+    if skips:
+        indexing = np.where(total > KEPT, indexing, 0.0)
+    products = _layer_products(tokens, heads, storage, _absorbing, gpu, c)
     summed = _sum(tokens, heads, products, core, gpu, c)
-    seconds = summed.seconds + scoring + choice
-    return KernelTime(seconds, summed.launch, summed.compute + scoring, summed.memory)
+    return KernelTime(summed.seconds + indexing, summed.launch, summed.compute + indexing, summed.memory)
+
+
+def _index_time(batch: Value, query: Value, total: Value, gpu: GpuFacts, c: SparseCorrections) -> Value:
+    """Time of the indexer: its products, the scores of all cached tokens, the choice of the kept ones [s].
+
+    A score is a product of 128 values per head and, on the 128 general lanes of a processor, a maximum and a
+    multiply-add per head; it is written and read twice, 4 bytes each.  The keys take 132 bytes a token.
+    Rows that have no more tokens than are kept need no choice; others take a block, four to a processor.
+    """
+    tokens = batch * query
+    scores = tokens * (total - (query - 1.0) / 2.0)
+    lanes = 8.0 * gpu.special
+    rate = 0.5 * c.index
+    unit = scores * INDEX_HEADS * (2.0 * INDEX_DIM / gpu.matrix("fp8") + 2.0 / lanes) / rate
+    keys = batch * total * (INDEX_DIM + 4.0) / (0.9 * gpu.dram)
+    late = batch * np.clip(total - KEPT, 0.0, query)
+    chosen = np.where(late > 0.0, wave_count(late, 4.0 * gpu.processors, 0.0), 0.0)
+    before = _products(tokens, 1.0, BF16, _indexing, gpu, c)
+    before = before + 4.0 * c.passes * tokens * INDEX_HEADS * INDEX_DIM / gpu.dram
+    return before + soft_maximum(3.0, unit, keys) + 12.0 * scores / gpu.dram + 40e-6 * c.select * chosen
 
 
 def kept_tokens(query: Value, past: Value) -> Value:
@@ -102,10 +158,22 @@ def kept_tokens(query: Value, past: Value) -> Value:
     return (few * (past + (few + 1.0) / 2.0) + (query - few) * KEPT) / query
 
 
-def _absorbed(c: LayerCorrections) -> MlaCorrections:
-    return MlaCorrections(
-        compute=c.attention, start=c.start, step=c.step, combine=c.combine, launch=0.3, pad=c.pad
-    )
+def _share(heads: Value, gpu: GpuFacts, least: float) -> Value:
+    """64 over the heads of a block: above `least` heads, 128 share the tokens on a datacentre Blackwell.
+
+    A matrix instruction has 64 rows on Hopper and 128 there [recalled, PTX ISA: wgmma, tcgen05.mma].
+    """
+    return np.where((matrix_per_clock(gpu) > TENSOR_MEMORY) & (heads > least), 0.5, 1.0)
+
+
+def _absorbed(c: LayerCorrections, share: Value, key: str, gpu: GpuFacts) -> MlaCorrections:
+    rate = column(c.attention * share * gpu.matrix(key) / gpu.matrix("bf16"))
+    return MlaCorrections(compute=rate, start=c.start, step=c.step, combine=c.combine, launch=0.3, pad=c.pad)
+
+
+def _projecting(heads: Value) -> Shapes:
+    """Into the ranks of query and cache, from there into heads, and out of them."""
+    return [(QUERY_RANK + RANK + ROPE, HIDDEN), (heads * (NOPE + ROPE), QUERY_RANK), (HIDDEN, heads * VALUE)]
 
 
 def _expanding(heads: Value) -> Shapes:
@@ -119,22 +187,30 @@ def _absorbing(heads: Value) -> Shapes:
 
 
 def _indexing(heads: Value) -> Shapes:
-    """The absorbed products and those of the indexer."""
-    return [*_absorbing(heads), (INDEX_HEADS * INDEX_DIM, QUERY_RANK), (INDEX_DIM + INDEX_HEADS, HIDDEN)]
+    """Queries of the indexer, its key and the weights of its heads; the same for any heads of attention."""
+    return [(INDEX_HEADS * INDEX_DIM, QUERY_RANK), (INDEX_DIM + INDEX_HEADS, HIDDEN)]
 
 
-def _products(tokens: Value, heads: Value, storage: Storage, more: Callable[[Value], Shapes], gpu: GpuFacts,
-              c: LayerCorrections) -> Value:
-    """Summed time of the projections, without their launches [s]."""
-    rates = GemmCorrections(compute=c.compute, dram=c.dram, launch=0.3, quantise=0.001, host=0.01)
+def _layer_products(tokens: Value, heads: Value, storage: Storage, more: Callable[[Value], Shapes],
+                    gpu: GpuFacts, c: LayerCorrections | SparseCorrections) -> Value:
+    """Summed time of the projections and of the products that go with the form of attention [s]."""
+    first = _products(tokens, heads, storage, _projecting, gpu, c)
+    return first + _products(tokens, heads, BF16, more, gpu, c)
+
+
+def _products(tokens: Value, heads: Value, storage: Storage, shapes: Callable[[Value], Shapes], gpu: GpuFacts,
+              c: LayerCorrections | SparseCorrections) -> Value:
+    """Summed time of products over all tokens, without their launches [s].
+
+    They take turns with kernels that draw less power, so that the board's limit binds less than in a loop of
+    one product: its strength is that of a board whose power is not stated.
+    """
+    rates = GemmCorrections(compute=c.compute, dram=c.dram, l2=c.l2, launch=0.3, quantise=0.001, host=0.01)
     tokens, heads, back = _distinct(tokens, heads)
-    shapes = [(tokens, QUERY_RANK + RANK + ROPE, HIDDEN), (tokens, heads * (NOPE + ROPE), QUERY_RANK),
-              (tokens, HIDDEN, heads * VALUE)]
+    gpu = replace(gpu, power=0.0)
     total: Value = 0.0
-    for m, n, k in shapes:
-        total = total + gemm_time(m, n, k, storage, gpu, rates).seconds
-    for n, k in more(heads):
-        total = total + gemm_time(tokens, n, k, BF16, gpu, rates).seconds
+    for n, k in shapes(heads):
+        total = total + gemm_time(tokens, n, k, storage, gpu, rates).seconds
     return total[..., back]
 
 
@@ -146,7 +222,7 @@ def _distinct(tokens: Value, heads: Value) -> tuple[Value, Value, Any]:
 
 
 def _sum(tokens: Value, heads: Value, products: Value, core: KernelTime, gpu: GpuFacts,
-         c: LayerCorrections) -> KernelTime:
+         c: LayerCorrections | SparseCorrections) -> KernelTime:
     width = 2.0 * HIDDEN + QUERY_RANK + heads * (NOPE + ROPE + VALUE)
     passes = 4.0 * c.passes * tokens * width / gpu.dram
     launch = 20e-6 * c.launch
