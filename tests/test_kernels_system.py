@@ -95,6 +95,18 @@ def test_layer_has_at_least_the_weights_and_grows_with_tokens():
 def test_sparse_layer_attends_no_more_than_it_keeps():
     near, far = (sparse_layer_time(64.0, 1.0, past, 128.0, BF16, 2.0, GPU) for past in (4096.0, 65536.0))
     assert far.seconds < 6 * near.seconds  # 16 times the context, but only the scores grow
+    skipped, run = (sparse_layer_time(64.0, 1.0, 1024.0, 128.0, BF16, 2.0, GPU, skips=skips)
+                    for skips in (True, False))
+    assert skipped.seconds < run.seconds  # nothing to choose among 1025 tokens
+
+
+def test_layers_of_arrays_of_hardware_are_those_of_each():
+    rates = np.array([1e12, 3e12])
+    several = dataclasses.replace(GPU, dram=rates)
+    for call in (lambda gpu: sparse_layer_time(4.0, 64.0, 4096.0, 128.0, BF16, 2.0, gpu).seconds,
+                 lambda gpu: latent_layer_time(64.0, 1.0, 8192.0, 128.0, BF16, 2.0, gpu, absorbed=True).seconds):
+        each = [float(call(dataclasses.replace(GPU, dram=rate))) for rate in rates]
+        np.testing.assert_allclose(call(several), each)
 
 
 @pytest.mark.parametrize("call", [

@@ -206,12 +206,14 @@ def _products(tokens: Value, heads: Value, storage: Storage, shapes: Callable[[V
     one product: its strength is that of a board whose power is not stated.
     """
     rates = GemmCorrections(compute=c.compute, dram=c.dram, l2=c.l2, launch=0.3, quantise=0.001, host=0.01)
-    tokens, heads, back = _distinct(tokens, heads)
     gpu = replace(gpu, power=0.0)
+    several = np.ndim(gpu.matrix("bf16") + gpu.dram + gpu.l2 + gpu.l2_bytes + gpu.clock + gpu.processors) > 0
+    if not several:  # equal products are computed once
+        tokens, heads, back = _distinct(tokens, heads)
     total: Value = 0.0
     for n, k in shapes(heads):
         total = total + gemm_time(tokens, n, k, storage, gpu, rates).seconds
-    return total[..., back]
+    return total if several else total[..., back]
 
 
 def _distinct(tokens: Value, heads: Value) -> tuple[Value, Value, Any]:
