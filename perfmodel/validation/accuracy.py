@@ -159,8 +159,8 @@ _SERVING = (
 )
 #: what a reader of a score should know of it
 _NOTES = {
-    "TTFT, dense": "one rule was read from the rows of one campaign (serving_campaigns.py): unseen models are at "
-    "19.6 % on the rows that it does not touch, all at 30.8 % without it",
+    "TTFT, dense": "one rule was read from the rows of one campaign (serving_campaigns.py): unseen models "
+    "are at 19.6 % on the rows that it does not touch, all at 30.8 % without it",
     "serving TPOT, dense": "9.1 % (unseen model) without 21 rows whose stated concurrency was not reached",
 }
 #: quantity, file, metric, statistic, limit
@@ -190,7 +190,8 @@ def targets(found: Mapping[str, Mapping[str, Any]]) -> list[Target]:
         entry = entry.get(metric) if entry is not None and metric else entry
         value = None if entry is None else entry["mape"] / 100
         count = 0 if entry is None else entry["n"]
-        listed.append(Target(quantity, split.replace("_", " "), limit, value, count, _NOTES.get(quantity, "")))
+        note = _NOTES.get(quantity, "")
+        listed.append(Target(quantity, split.replace("_", " "), limit, value, count, note))
     machine = Target(
         "this machine: PyTorch passes",
         "from the probe",
