@@ -23,10 +23,22 @@ from perfmodel.engine.kernels.layers import (
     latent_layer_time,
     sparse_layer_time,
 )
+from perfmodel.engine.kernels.lineage import architecture
 from perfmodel.engine.kernels.scan import ScanCorrections, scan_time
 from perfmodel.engine.kernels.splits import latent_rule
 from perfmodel.engine.kernels.stream import StreamCorrections, stream_time
-from perfmodel.explore.kernel_tables import BYTES, Family, Rows, columns, label, part, roofline, storage_of
+from perfmodel.explore.kernel_tables import (
+    BYTES,
+    Family,
+    Rows,
+    columns,
+    device_name,
+    label,
+    part,
+    roofline,
+    size,
+    storage_of,
+)
 
 #: bytes of a value on the wire of an expert all-to-all, scales included
 WIRE = {"bfloat16": 2.0, "fp8": 1.0, "nvfp4": 0.5625, "fp4": 0.5625, "default": 2.0}
@@ -190,9 +202,17 @@ def _formats_and_width(rows: Rows) -> Any:
     return label(rows, "backend", "kernel_source", "mla_dtype", "kv_dtype", "gemm_type", extra=(mode,))
 
 
+def _sparse_group(rows: Rows) -> Any:
+    """TensorRT-LLM calls FlashMLA on Hopper (its pull request 9141) and its own kernel on Blackwell."""
+    system = np.asarray(rows["system"]).astype(str) if "system" in rows else np.full(size(rows), "")
+    hopper = [name for name in np.unique(system) if architecture(device_name(name)) == "hopper"]
+    theirs = (np.asarray(rows["backend"]) == "trtllm") & np.isin(system, hopper)
+    return _formats({**rows, "kernel_source": np.where(theirs, "FLASHMLA", rows["kernel_source"])})
+
+
 def _sparse_prefill_group(rows: Rows) -> Any:
-    """vLLM calls the decode kernel for fewer than 32 heads on an fp8 cache (flashmla_sparse.py)."""
-    names = _formats(rows)
+    """vLLM calls the decode kernel for fewer than 32 heads on an fp8 cache (its flashmla_sparse.py)."""
+    names = _sparse_group(rows)
     few = (rows["kernel_source"] == "FLASHMLA_SPARSE") & (rows["kv_dtype"] == "fp8") & (rows["n_heads"] < 32)
     return np.array([name + "/few" if one else name for name, one in zip(names, few, strict=True)])
 
@@ -204,8 +224,8 @@ def _heads(rows: Rows) -> Any:
 _MODULE = ("mla_dtype", "kv_dtype", "gemm_type", "batch", "q_len", "past_len", "n_heads")
 
 FAMILIES: tuple[Family, ...] = (
-    Family("dsa_module_decode", columns(*_MODULE, "architecture"), SparseCorrections, _formats, _sparse,
-           _layer_bound, _heads, most=160),
+    Family("dsa_module_decode", columns(*_MODULE, "architecture"), SparseCorrections, _sparse_group,
+           _sparse, _layer_bound, _heads, most=160),
     Family("dsa_module_prefill", columns(*_MODULE, "architecture"), SparseCorrections, _sparse_prefill_group,
            _sparse, _layer_bound, _heads, most=160),
     Family("mla_module_decode", columns(*_MODULE), LayerCorrections, _formats_and_width, _layer_decode,
