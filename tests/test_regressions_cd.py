@@ -213,3 +213,22 @@ def test_more_cores_are_never_slower(name):
     """A memory that reads and writes at once does so for several cores too."""
     one, four = (pm.map_network("gru-2x1024", name, cores=n) for n in (1, 4))
     assert four.cycles <= one.cycles * (1 + 1e-9)
+
+
+def test_a_served_point_is_explained_and_says_what_can_be_drawn():
+    point = pm.serving("llama-3.1-8b", "h100-sxm5", rate=2.0, requests=100)
+    assert "bound by memory bandwidth" in point.explain() and "What would help tpot" in point.explain()
+    sweep = pm.serving("llama-3.1-8b", "h100-sxm5", concurrency=[1, 8])
+    assert "bound by" in sweep.explain(concurrency=8)
+    with pytest.raises(PerfmodelError, match="list for some argument"):
+        point.plot()
+
+
+@pytest.mark.parametrize(("options", "match"), [
+    ({"trace": "none.csv"}, "existing file"), ({"rate": 1.0, "prefix_hit": 1.0}, "below 1"),
+    ({"rate": 1.0, "drafted": 2, "acceptance": [0.5, 1.0]}, "below 1"),
+    ({"rate": 1.0, "trace": [(3, 10, 5), (3, 20, 5)]}, "spans some time"),
+])
+def test_requests_that_cannot_be_say_why(options, match):
+    with pytest.raises(PerfmodelError, match=match):
+        pm.serving("llama-3.1-8b", "h100-sxm5", **options)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from perfmodel.arguments import choice
+from perfmodel.errors import ArgumentError
 from perfmodel.report import canvas, serving_plot
 from perfmodel.report.canvas import render
 from perfmodel.report.roofline_plot import roofline
@@ -40,6 +41,9 @@ def plot(result: Result, kind: str | None = None, **options: Any) -> Any:
     varying = [name for name, values in result.axes.items() if len(values) > 1]
     if kind is None:
         own = "serving" if serving_plot.shows(result) and not options else "sweep"
+        if not varying and result.phases is None:
+            allowed = "a sweep: a list for some argument (a single point has no ops to draw)"
+            raise ArgumentError("plot", result.scenario, allowed)
         kind = own if varying else "roofline"
     chosen = choice("kind", kind, KINDS)
     if chosen == "sweep":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from perfmodel.errors import ArgumentError
 from perfmodel.report.tables import bound_of, interval_metrics
 from perfmodel.table import scalar, show
 
@@ -178,10 +179,26 @@ def explain(result: Result, at: Mapping[str, Any]) -> str:
         lines[0] += " at " + ", ".join(
             f"{k} {v if isinstance(v, str) else f'{v:g}'}" for k, v in point.items()
         )
-    for phase, costs in result.costs(**at).items():
-        lines += phase_lines(result, phase, costs)
+    if result.phases is None:
+        lines += step_lines(result, point)
+    else:
+        for phase, costs in result.costs(**at).items():
+            lines += phase_lines(result, phase, costs)
     lines += help_lines(result, point)
     return "\n".join(lines)
+
+
+def step_lines(result: Result, point: Mapping[str, Any]) -> list[str]:
+    """What bounds the steps of a scenario whose ops are not costed one by one.
+
+    Raises ArgumentError where a scenario has neither ops nor a bound.
+    """
+    from perfmodel.explore.again import SCENARIOS
+    from perfmodel.explore.sensitivity import at_point
+
+    if result.scenario not in SCENARIOS or "bound" not in result.metrics:
+        raise ArgumentError("explain", result.scenario, "a scenario that is made of ops or steps")
+    return [f"A mean step is bound {bound_text(at_point(result, point))}."]
 
 
 def phase_lines(result: Result, phase: str, costs: Sequence[OpCost], top: int = 3) -> list[str]:

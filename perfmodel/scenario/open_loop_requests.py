@@ -152,7 +152,7 @@ def _file(text: str) -> tuple[Requests, ...]:
     if not path.is_file() and ":" in text:
         path, wanted = Path(text.rpartition(":")[0]), text.rpartition(":")[2]
     if not path.is_file():
-        raise ArgumentError("trace", text, FORM)
+        raise ArgumentError("trace", text, f"the path of an existing file; a trace is {FORM}")
     try:
         with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as lines:
             rows = list(csv.reader(lines))

@@ -182,6 +182,8 @@ def _opened(
     inputs["trace_index"] = None
     if found is None:
         return OPEN.solve(inputs, fixed, fixed["fidelity"], progress=progress)
+    if inputs["rate"] is not None and any(np.isinf(one.rate) for one in found):
+        raise ArgumentError("rate", "arrivals at one time", "no rate, or a trace that spans some time")
     if any(inputs[name] != usual for name, usual in (("input", 1024.0), ("output", 128.0))):
         raise ArgumentError("input, output", "with a trace", "none: the trace has the lengths")
     for name in ("input", "output"):
@@ -221,7 +223,10 @@ def _one(name: str, value: Any, **limits: Any) -> float:
 
 def _share(name: str, value: Any) -> Any:
     """Numbers from 0 to below 1."""
-    return number(name, value, above=False, high=1.0 - 1e-9)
+    found = number(name, value, above=False, high=1.0)
+    if np.any(np.asarray(found.values if isinstance(found, Axis) else found) == 1.0):
+        raise ArgumentError(name, value, "at least 0 and below 1, or a list of such numbers")
+    return found
 
 
 def _closed(**point: Any) -> Mapping[str, Any]:
