@@ -138,7 +138,7 @@ def test_fractional_means_map_as_whole_tiles():
 @pytest.mark.parametrize("ask", [pm.inference, pm.forward])
 def test_unknown_runtimes_are_refused(ask, fidelity):
     with pytest.raises(UnknownNameError, match="did you mean 'sglang'"):
-        ask("llama-3.1-8b", "h100-sxm5", fidelity=fidelity, runtime="sgl-ang")
+        ask("llama-3.1-8b", "h100-sxm5", fidelity=fidelity, runtime="sglagn")
 
 
 def test_a_runtime_has_several_spellings():
@@ -232,3 +232,21 @@ def test_a_served_point_is_explained_and_says_what_can_be_drawn():
 def test_requests_that_cannot_be_say_why(options, match):
     with pytest.raises(PerfmodelError, match=match):
         pm.serving("llama-3.1-8b", "h100-sxm5", **options)
+
+
+@pytest.mark.parametrize(("spelt", "name"), [
+    ("vLLM", "vllm"), ("TensorRT-LLM", "tensorrt-llm"), ("TRT_LLM", "tensorrt-llm"), ("SGLang", "sglang"),
+    ("llama.cpp", "llama-cpp"), ("PyTorch eager", "pytorch-eager"),
+])
+def test_runtimes_by_the_spelling_of_their_makers(spelt, name):
+    from perfmodel.scenario.runtime import runtime
+
+    assert runtime(spelt) == runtime(name)
+
+
+@pytest.mark.parametrize("names", [3, [None], ["S110", 5]])
+def test_cases_that_are_no_names_are_refused(names):
+    with pytest.raises(PerfmodelError, match="a case, a group or a paper"):
+        pm.validate(names)
+    with pytest.raises(PerfmodelError, match="one of the two"):
+        pm.validate("S110", data="times.csv")

@@ -28,8 +28,22 @@ def names() -> RuntimeNames:
 
 
 def canonical(name: str) -> str:
-    """Name of a profile for any of its spellings; an unknown name is returned as it is."""
-    return names().aliases.get(name.lower(), name)
+    """Name of a profile for any of its spellings; an unknown name is returned as it is.
+
+    Letters and digits count, in either case: ``vLLM``, ``TensorRT-LLM`` and ``llama.cpp`` are profiles.
+    """
+    return _spellings().get(_plain(name), name)
+
+
+@cache
+def _spellings() -> Mapping[str, str]:
+    from perfmodel.scenario.runtime import runtimes
+
+    return {_plain(k): v for k, v in (*names().aliases.items(), *((r, r) for r in runtimes()))}
+
+
+def _plain(name: str) -> str:
+    return "".join(c for c in name.lower() if c.isalnum())
 
 
 def kernels_of(name: str) -> str:

@@ -201,7 +201,9 @@ def select(names: str | Iterable[str] | None) -> tuple[str, ...]:
     known = case_names()
     if names is None:
         return known
-    wanted = [names] if isinstance(names, str) else list(names)
+    wanted = [names] if isinstance(names, str) else list(names) if isinstance(names, Iterable) else [names]
+    if not all(isinstance(want, str) for want in wanted):
+        raise ArgumentError("names", names, "a case, a group or a paper such as S110, or a list of these")
     found: dict[str, None] = {}
     for want in wanted:
         hits = [n for n in known if want in (n, published()[n].group, published()[n].paper)]
@@ -251,6 +253,8 @@ def validate(
     from perfmodel.validation.report import Validation
 
     if data is not None:
+        if names is not None:
+            raise ArgumentError("names, data", "both", "one of the two: published cases, or a file")
         from perfmodel.validation.measured import score
 
         return Validation(scores=score(Path(data), fidelity))
