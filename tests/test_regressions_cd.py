@@ -250,3 +250,16 @@ def test_cases_that_are_no_names_are_refused(names):
         pm.validate(names)
     with pytest.raises(PerfmodelError, match="one of the two"):
         pm.validate("S110", data="times.csv")
+
+
+def test_measurements_are_columns_or_rows():
+    rows = [
+        {"m": m, "n": n, "k": 4096, "dtype": "bf16", "latency_us": 5.0 + m * n / 2e4}
+        for m in (1, 64, 512, 4096) for n in (1024, 4096, 8192)
+    ]
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    found = [pm.calibrate("a100-sxm-80gb", given).achieved["corrections"] for given in (rows, columns)]
+    assert found[0] == found[1]
+    for bad in ([], [1, 2], 5, [{"m": 1}, {"n": 1}]):
+        with pytest.raises(PerfmodelError, match="measurements"):
+            pm.calibrate("a100-sxm-80gb", bad)

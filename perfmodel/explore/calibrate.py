@@ -25,7 +25,7 @@ from perfmodel.arguments import number
 from perfmodel.engine.achieved import LAUNCH
 from perfmodel.errors import ArgumentError
 from perfmodel.explore.fewshot import greedy
-from perfmodel.explore.measurements import Measured, check_times, measured, only, read_columns
+from perfmodel.explore.measurements import Measured, check_times, columns_of, measured, only
 from perfmodel.hardware.catalog import device as device_of
 from perfmodel.hardware.device import Device
 
@@ -60,7 +60,8 @@ def calibrate(
 ) -> Device:
     """Device with `achieved` corrections fitted to measured times.
 
-    measurements  CSV file or columns: sizes of operators or workloads, and ``latency_us`` (or _ms, _s)
+    measurements  CSV file, columns, data frame or rows that are mappings: sizes of operators or workloads,
+                  and ``latency_us`` (or _ms, _s)
     family        kernel family of the table (``gemm``, ``attention_decode`` ...): fits the corrections of
                   that kernel model; ``roofline``: fractions of the nominal rates; None: the kernel model
                   where the device is a GPU and the columns are those of its table with enough rows, else
@@ -72,7 +73,7 @@ def calibrate(
     row is sensitive to, or corrections that cannot be told apart.
     """
     target = device_of(device)
-    columns = read_columns(measurements) if isinstance(measurements, (str, Path)) else measurements
+    columns = columns_of(measurements)
     check_times(columns)
     data = _data(measurements)
     if family is None and not fixed:
@@ -92,7 +93,7 @@ def calibration_plan(
 ) -> Sequence[int]:
     """Rows of `candidates` (a table without times) to measure first: they tell most about the corrections."""
     target = device_of(device)
-    columns = read_columns(candidates) if isinstance(candidates, (str, Path)) else candidates
+    columns = columns_of(candidates)
     found = measured(target, columns, timed=False)
     picks = int(number("count", count, low=1.0, above=False, high=len(found.group), whole=True))
     slope = sensitivities(found, dict.fromkeys(found.parameters, 1.0), found.parameters)

@@ -89,6 +89,22 @@ def read_columns(path: str | Path) -> dict[str, list[str]]:
     return {name.strip(): [row[i].strip() for row in rows[1:]] for i, name in enumerate(rows[0])}
 
 
+def columns_of(measurements: Any) -> Mapping[str, Sequence[Any]]:
+    """Columns of a CSV file, a mapping of columns, a data frame, or rows that are mappings."""
+    if isinstance(measurements, (str, Path)):
+        return read_columns(measurements)
+    if isinstance(measurements, Mapping):
+        return measurements
+    names = getattr(measurements, "columns", None)  # a data frame
+    if names is not None:
+        return {str(name): list(measurements[name]) for name in names}
+    rows = list(measurements) if isinstance(measurements, Sequence) else []
+    if not rows or not all(isinstance(row, Mapping) and row.keys() == rows[0].keys() for row in rows):
+        allowed = "the path of a CSV file, columns, or rows of the same columns"
+        raise ArgumentError("measurements", measurements, allowed)
+    return {str(name): [row[name] for row in rows] for name in rows[0]}
+
+
 def measured(device: Device, columns: Mapping[str, Sequence[Any]], *, timed: bool = True) -> Measured:
     """Work of the rows on a device.  `timed` False: candidates that have no time yet.
 
