@@ -11,8 +11,10 @@ mapping.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +23,7 @@ from perfmodel.engine.dataflow.accelerator import Accelerator, Widths
 from perfmodel.engine.dataflow.arena import Arena, Best
 from perfmodel.engine.dataflow.conventions import Conventions
 from perfmodel.engine.dataflow.mapping import LoopNest
-from perfmodel.engine.dataflow.options import Floats, Near
+from perfmodel.engine.dataflow.options import Near
 from perfmodel.engine.dataflow.plans import Plan, plans
 from perfmodel.engine.dataflow.problem import Problem
 from perfmodel.engine.dataflow.sheet import Task
@@ -83,10 +85,15 @@ _LEVELS = (
 
 @dataclass
 class _State:
-    """Best row of a plan so far: factors by loop, and their bound of the objective."""
+    """Best row of a plan so far, and its bound of the objective.
+
+    chains  loop -> factors, outermost block first
+    tiles   loop -> elements that lie inside each block's outer end
+    """
 
     plan: int
-    factors: Mapping[str, Floats]
+    chains: Mapping[str, tuple[int, ...]]
+    tiles: Mapping[str, tuple[int, ...]]
     value: float
 
 
@@ -143,6 +150,7 @@ class _Run:
         self.task, self.plans, self.best = task, made, best
         self.complete = [False] * len(made)
         self.states: dict[int, _State] = {}
+        self.tried: dict[int, set[tuple[tuple[int, ...], ...]]] = {}
         self.rows, self.mappings = 0, 0.0
 
     def phase(self, level: _Phase) -> None:
@@ -181,7 +189,13 @@ class _Run:
         known = self.states.get(number)
         if not np.isfinite(arena.least[at]) or (known and arena.least[at] >= known.value * (1 - 1e-9)):
             return False
-        self.states[number] = _State(number, arena.factors(arena.first[at]), arena.least[at])
+        lanes, row = self.plans[number].lanes, arena.factors(arena.first[at])
+        chains = {loop: tuple(int(n) for n in factors) for loop, factors in row.items()}
+        tiles = {
+            loop: tuple(math.prod(lanes[loop][b:]) * math.prod(chain[b:]) for b in range(len(chain)))
+            for loop, chain in chains.items()
+        }
+        self.states[number] = _State(number, chains, tiles, arena.least[at])
         return True
 
     def _count(self, arena: Arena) -> None:
@@ -218,29 +232,47 @@ class _Run:
 
     def _neighbours(self, plan: int, move: _Move, donors: list[_State]) -> list[dict[str, Near]]:
         """Tile sizes around the state of a plan, one set per group of loops, or those of the donors."""
-        bounds = self.task.problem.bounds
-        given = [{d: Near(self._fitted(donor, plan, d), 0, 0) for d in bounds} for donor in donors]
-        if plan not in self.states:
-            return given
-        own = {loop: tuple(int(n) for n in row) for loop, row in self.states[plan].factors.items()}
-        still = {loop: Near(chain, 0, 0) for loop, chain in own.items()}
         if donors:
-            return given + [{**still, loop: near[loop]} for near in given for loop in bounds]
+            return [
+                {loop: Near(chain, 0, 0) for loop, chain in zip(self.task.problem.bounds, row, strict=True)}
+                for row in self._offers(plan, donors)
+            ]
+        bounds = self.task.problem.bounds
+        own = self.states[plan].chains
+        still = {loop: Near(chain, 0, 0) for loop, chain in own.items()}
         few = len(bounds) <= 4
         radius, many = move.radius + few, move.many if few else -(-move.many // 2)
         free = {loop: Near(chain, radius, many) for loop, chain in own.items()}
         groups = itertools.combinations(bounds, min(move.joint, len(bounds)))
         return [{**still, **{loop: free[loop] for loop in group}} for group in groups]
 
-    def _fitted(self, donor: _State, plan: int, loop: str) -> tuple[int, ...]:
-        """Factors of a plan that come near the tiles of another one's state."""
-        lanes, theirs = self.plans[plan].lanes[loop], self.plans[donor.plan].lanes[loop]
-        factors, tile, wanted = [], 1, 1.0
-        for block in range(len(lanes) - 1, -1, -1):
-            tile, wanted = tile * lanes[block], wanted * theirs[block] * float(donor.factors[loop][block])
-            factors.append(max(1, int(wanted / tile)))
-            tile *= factors[-1]
-        return tuple(reversed(factors))
+    def _offers(self, plan: int, donors: list[_State]) -> list[tuple[tuple[int, ...], ...]]:
+        """Factors per loop from the tiles of the donors, all loops or one; those not tried before."""
+        lanes, own = self.plans[plan].lanes, self.states.get(plan)
+        rows: dict[tuple[tuple[int, ...], ...], None] = {}
+        for donor in donors:
+            given = tuple(_fitted(lanes[loop], tiles) for loop, tiles in donor.tiles.items())
+            rows[given] = None
+            if own:
+                still = tuple(own.chains.values())
+                for at, chain in enumerate(given):
+                    if chain != still[at]:
+                        rows[(*still[:at], chain, *still[at + 1:])] = None
+        known = self.tried.setdefault(plan, set())
+        new = [row for row in rows if row not in known]
+        known.update(new)
+        return new
+
+
+@lru_cache(maxsize=1 << 16)
+def _fitted(lanes: tuple[int, ...], tiles: tuple[int, ...]) -> tuple[int, ...]:
+    """Factors of a plan with these lanes that come near the tiles of another one."""
+    factors, tile = [], 1
+    for lane, wanted in zip(reversed(lanes), reversed(tiles), strict=True):
+        tile *= lane
+        factors.append(max(1, wanted // tile))
+        tile *= factors[-1]
+    return tuple(reversed(factors))
 
 
 class Shared:
