@@ -49,6 +49,8 @@ WORKLOADS = {
     "mobilenet_v1_1.0_224_quant": "mobilenet-v1",
     "mobilenet_v2_1.0_224_quant": "mobilenet-v2",
     "squeezenet": "squeezenet-1.1",
+    "shufflenetv2": "shufflenet-v2",
+    "proxylessnas": "proxyless-mobile",
 }
 
 
