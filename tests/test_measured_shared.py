@@ -173,7 +173,7 @@ def test_shared_state_space_parts(file, key, value, limit):
 @shared
 @pytest.mark.parametrize("file", [
     "infersim/end_to_end.csv", "fanns/measured_latency.csv", "tmac/energy.csv", "ssm_scope/operators.csv",
-    "dataflow/silicon_cases.csv", "thunderkittens/gemm.csv", "nn_meter/reference_predictions.csv",
+    "dataflow/silicon_cases.csv", "thunderkittens/gemm.csv",
 ])
 def test_shared_rows_left_out_say_why(file):
     skipped = score(SHARED / file)["skipped"]
