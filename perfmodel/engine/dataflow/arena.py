@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from perfmodel.engine.dataflow.accelerator import Level
-from perfmodel.engine.dataflow.kernel import Kernel, Mask
+from perfmodel.engine.dataflow.kernel import Config, Kernel, Mask
 from perfmodel.engine.dataflow.mapping import Keep, Loop, LoopNest
 from perfmodel.engine.dataflow.options import Floats, Ints, Near, Rows, build_rows, rows_near
 from perfmodel.engine.dataflow.plans import Plan
@@ -68,19 +68,6 @@ class Arena:
         """Loop nests that the rows stand for."""
         return float(len(self.rows)) * float(np.prod(self.shape))
 
-    @property
-    def forced(self) -> list[frozenset[str]]:
-        """Per block, loops that need no factor there: at the MAC those unrelated to what is kept last."""
-        config, problem = self.config, self.task.problem
-        forced = [frozenset[str]()] * config.blocks
-        if self.task.conventions.retention == "unchanged" and config.blocks > 1:
-            kept: frozenset[str] = frozenset()
-            for tensor in config.holders[-2]:
-                kept |= problem.operand(tensor).loops
-            # such a loop may as well run just outside of that stage, where the tile stays
-            forced[-1] = frozenset(problem.bounds) - kept
-        return forced
-
     def _rows(
         self, budget: int, rooms: Sequence[Mapping[str, float]], around: Sequence[Mapping[str, Near]]
     ) -> Rows:
@@ -94,8 +81,8 @@ class Arena:
 
         lanes = [plan.lanes for plan in self.plans]
         if around:
-            return rows_near(bounds, lanes, self.forced, fits, around)
-        return build_rows(bounds, lanes, self.forced, fits, budget)
+            return rows_near(bounds, lanes, forced(self.task, self.config), fits, around)
+        return build_rows(bounds, lanes, forced(self.task, self.config), fits, budget)
 
     def fits(self, stage: int, tiles: Mapping[str, Floats], room: Mapping[str, Any]) -> Mask:
         """Rows whose smallest tiles have room in a stage."""
@@ -216,6 +203,18 @@ class Arena:
     def _loop(self, loop: str, row: int, block: int) -> Loop:
         chain = self.rows.index[loop][row]
         return Loop(loop, float(self.rows.chains[loop].factors[chain, block]))
+
+
+def forced(task: Task, config: Config) -> list[frozenset[str]]:
+    """Per block, loops that need no factor there: at the MAC those unrelated to what is kept last."""
+    found = [frozenset[str]()] * config.blocks
+    if task.conventions.retention == "unchanged" and config.blocks > 1:
+        kept: frozenset[str] = frozenset()
+        for tensor in config.holders[-2]:
+            kept |= task.problem.operand(tensor).loops
+        # such a loop may as well run just outside of that stage, where the tile stays
+        found[-1] = frozenset(task.problem.bounds) - kept
+    return found
 
 
 def _keeps(kept: Mapping[str, Level | None], structure: Structure, place: int) -> list[Keep]:

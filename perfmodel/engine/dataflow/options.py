@@ -167,11 +167,11 @@ def _forest(
 
 
 @lru_cache(maxsize=65536)
-def _many(rest: int, free: int, limit: int | None) -> int:
+def number_of_chains(rest: int, free: int, limit: int | None) -> int:
     """Number of chains that cover `rest` with some free factors inside the outermost one."""
     if free == 0:
         return 1
-    return sum(_many(-(-rest // size), free - 1, limit) for size in tile_sizes(rest, limit))
+    return sum(number_of_chains(-(-rest // size), free - 1, limit) for size in tile_sizes(rest, limit))
 
 
 def build_rows(
@@ -216,7 +216,11 @@ def rows_near(
     }
     every = np.arange(len(plans))
     plan, index, _ = _build(trees, every, fits, np.full(len(plans), np.inf))
-    return Rows({loop: tree.chains for loop, tree in trees.items()}, index, plan, (False,) * len(plans))
+    chains = {}
+    for loop, tree in trees.items():  # most chains of tiles that do not fit are in no row
+        used, index[loop] = np.unique(index[loop], return_inverse=True)
+        chains[loop] = Chains(tree.chains.bound, tree.chains.lanes[used], tree.chains.factors[used])
+    return Rows(chains, index, plan, (False,) * len(plans))
 
 
 class _Growth:
@@ -235,7 +239,7 @@ class _Growth:
     def chains(self, number: int, position: int) -> int:
         """Combinations of chains of a plan."""
         return math.prod(
-            _many(rest, sum(not one for one in self.ones[loop][1:]), _LIMITS[position])
+            number_of_chains(rest, sum(not one for one in self.ones[loop][1:]), _LIMITS[position])
             for loop, rest in self.rests[number].items()
         )
 

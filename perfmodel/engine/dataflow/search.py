@@ -20,10 +20,10 @@ from typing import NamedTuple
 import numpy as np
 
 from perfmodel.engine.dataflow.accelerator import Accelerator, Widths
-from perfmodel.engine.dataflow.arena import Arena, Best
+from perfmodel.engine.dataflow.arena import Arena, Best, forced
 from perfmodel.engine.dataflow.conventions import Conventions
 from perfmodel.engine.dataflow.mapping import LoopNest
-from perfmodel.engine.dataflow.options import Near
+from perfmodel.engine.dataflow.options import Near, number_of_chains
 from perfmodel.engine.dataflow.plans import Plan, plans
 from perfmodel.engine.dataflow.problem import Problem
 from perfmodel.engine.dataflow.sheet import Task
@@ -37,18 +37,20 @@ class _Move(NamedTuple):
 
     states        plans whose best rows are polished together (donors: and all plans without one)
     joint         loops changed at once
-    radius, many  sizes next to those of the row, so many to either side (with few loops one more), and so
-                  many over the whole range
+    radius        sizes next to those of the row, so many to either side (with few loops one more)
+    rows          of sizes over the whole range besides: as many of each loop as about so many rows allow
     rounds        over all groups of loops; fewer where nothing improves any more
     donors        best states whose tile sizes the others try, instead
+    most          rows of a round, after which fewer states are polished
     """
 
     states: int
     joint: int
     radius: int
-    many: int
+    rows: int
     rounds: int
     donors: int = 0
+    most: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,17 @@ class _Phase:
 
 
 _ALL = 1 << 30
-_LONG = (_Move(96, 1, 3, 0, 9), _Move(32, 2, 1, 0, 9), _Move(8, 1, 1, 1000, 9), _Move(8, 2, 2, 6, 9))
+_LONG = (_Move(96, 1, 3, 0, 9), _Move(32, 2, 1, 0, 9), _Move(8, 1, 1, 1 << 16, 9), _Move(8, 2, 2, 4000, 9))
+#: Numbers of sizes of a loop that a move chooses from.
+_SIZES = (2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48, 64, 1000)
 #: Per effort level, what it adds to the level before.
 _LEVELS = (
     (_Phase(256, _ALL, 1e-3, narrow=False),),
     (
         _Phase(0, _ALL, 5e-4, (
-            _Move(32, 1, 3, 0, 1), _Move(_ALL, 1, 0, 0, 1, 6), _Move(24, 1, 3, 0, 1), _Move(16, 2, 0, 3, 1),
-            _Move(_ALL, 1, 0, 0, 1, 4), _Move(6, 2, 0, 5, 2), _Move(2, 2, 1, 8, 3),
+            _Move(32, 1, 3, 0, 1), _Move(_ALL, 1, 0, 0, 1, 6), _Move(24, 1, 3, 0, 1),
+            _Move(32, 2, 0, 400, 1, most=3000), _Move(_ALL, 1, 0, 0, 1, 4), _Move(24, 1, 3, 0, 1),
+            _Move(48, 3, 1, 0, 1, most=5000), _Move(4, 2, 0, 4000, 2, most=3000),
         )),
     ),
     (_Phase(1 << 17, 2, 1e-4, _LONG),),
@@ -157,7 +162,7 @@ class _Run:
         """Search the most promising plans, a few first so that their result rules out others."""
         numbers = [i for i, plan in enumerate(self.plans) if level.narrow in (None, plan.narrow)]
         order = sorted(numbers, key=lambda i: (self._value(i), self.plans[i].bound))[:level.plans]
-        for start, stop in ((0, 1), (1, 12), (12, len(order))) if level.rows else ():
+        for start, stop in ((0, 12), (12, len(order))) if level.rows else ():
             margin = self.best.value * (1 - level.slack)
             live = [i for i in order[start:stop] if not self.complete[i] and self.plans[i].bound < margin]
             for _, same in itertools.groupby(sorted(live, key=self._config), key=self._config):
@@ -213,8 +218,19 @@ class _Run:
         for _ in range(move.rounds):
             moved: list[int] = []
             for _, same in itertools.groupby(sorted(left, key=self._config), key=self._config):
-                moved += self._sweep(list(same), move, donors, slack)
+                moved += self._sweeps(list(same), move, donors, slack)
             left = moved
+
+    def _sweeps(self, numbers: list[int], move: _Move, donors: list[_State], slack: float) -> list[int]:
+        """All plans of a move, or the first ones: as many as about `most` rows allow."""
+        first = 2 if move.most else len(numbers)
+        before = self.rows
+        moved = self._sweep(numbers[:first], move, donors, slack)
+        spent = self.rows - before
+        further = int((move.most - spent) * first / max(spent, 1))
+        if move.most and further > 1:
+            moved += self._sweep(numbers[first:first + further], move, donors, slack)
+        return moved
 
     def _sweep(self, numbers: list[int], move: _Move, donors: list[_State], slack: float) -> list[int]:
         """Take the best neighbour of each state over all groups of loops; plans that moved."""
@@ -241,10 +257,24 @@ class _Run:
         own = self.states[plan].chains
         still = {loop: Near(chain, 0, 0) for loop, chain in own.items()}
         few = len(bounds) <= 4
-        radius, many = move.radius + few, move.many if few else -(-move.many // 2)
-        free = {loop: Near(chain, radius, many) for loop, chain in own.items()}
-        groups = itertools.combinations(bounds, min(move.joint, len(bounds)))
-        return [{**still, **{loop: free[loop] for loop in group}} for group in groups]
+        groups = list(itertools.combinations(bounds, min(move.joint, len(bounds))))
+        near = []
+        for group in groups:
+            many = self._many(plan, group, move.rows // len(groups)) if move.rows else 0
+            near.append({**still, **{loop: Near(own[loop], move.radius + few, many) for loop in group}})
+        return near
+
+    def _many(self, plan: int, group: Sequence[str], rows: int) -> int:
+        """Sizes of each loop of a group over the whole range that give at most so many rows."""
+        made, bounds, many = self.plans[plan], self.task.problem.bounds, 1
+        rests = [-(-int(bounds[loop]) // math.prod(made.lanes[loop])) for loop in group]
+        still = forced(self.task, made.config)[1:]
+        free = [sum(loop not in block for block in still) for loop in group]
+        for more in _SIZES:
+            if math.prod(number_of_chains(rest, n, more) for rest, n in zip(rests, free, strict=True)) > rows:
+                break
+            many = more
+        return many
 
     def _offers(self, plan: int, donors: list[_State]) -> list[tuple[tuple[int, ...], ...]]:
         """Factors per loop from the tiles of the donors, all loops or one; those not tried before."""
