@@ -73,16 +73,41 @@ def test_values_are_geometric_means_that_favour_the_near():
     found = pass_on("a100-sxm-80gb", "gemm", "vllm/linear/bfloat16", donors, {"compute": 1.0, "step": 3.0})
     weight = math.exp(-0.3 * 4.0 * 0.5)  # B200 is one generation further
     assert found.values["compute"] == pytest.approx(math.exp((math.log(0.8) + weight * math.log(0.4)) / (1 + weight)))
-    assert found.values["step"] == pytest.approx(3.0 * 1.5)  # products of a warp wait for their operands
+    assert found.values["step"] == pytest.approx(3.0 * 2.5)  # products of a warp wait for their operands
     assert (found.donors, found.same_kernel) == (("h100-sxm5", "b200-sxm"), True)
     near = pass_on("h200-sxm", "gemm", "vllm/linear/bfloat16", donors, {"compute": 1.0})
     assert 0.4 < near.values["compute"] < 0.8
 
 
+def test_a_donor_that_knows_the_kernel_counts_three_times():
+    donors = {"h100-sxm5": {"vllm/linear/bfloat16": entry(compute=0.8)},
+              "b200-sxm": {"vllm/other/bfloat16": entry(compute=0.4)}}
+    found = pass_on("h200-sxm", "gemm", "vllm/other/bfloat16", donors, {"compute": 1.0})
+    plain = [math.exp(0.3 * (2.0 - 4.0 * 0.5)), 1.0]  # the kernel is worth as much as a generation
+    mean = (3.0 * plain[0] * math.log(0.4) + plain[1] * math.log(0.8)) / (3.0 * plain[0] + plain[1])
+    assert found.values["compute"] == pytest.approx(math.exp(mean))
+
+
+def test_what_rows_tell_less_well_is_drawn_to_its_start():
+    donors = {"h100-sxm5": {"vllm/linear/bfloat16": entry(dram=0.5, launch=9.0)}}
+    found = pass_on("b200-sxm", "gemm", "vllm/linear/bfloat16", donors, {"dram": 1.0, "launch": 1.7})
+    assert found.values["dram"] == pytest.approx(0.5**0.8)
+    assert found.values["launch"] == pytest.approx(9.0)
+
+
+def test_the_floor_of_a_caller_is_lent_within_its_backend():
+    donors = {"h100-sxm5": {"vllm/linear/bfloat16": entry(host=40.0)}}
+    starts = {"host": 0.1, "launch": 1.7}
+    assert pass_on("b200-sxm", "gemm", "vllm/new/bfloat16", donors, starts).values["host"] == pytest.approx(40.0)
+    assert pass_on("b200-sxm", "gemm", "trtllm/new/bfloat16", donors, starts).values["host"] == pytest.approx(0.1)
+
+
 def test_corrections_are_worth_less_or_more_on_another_kind_of_chip():
     assert scale("resident", "gemm", "h100-sxm5", "l40s") == 2.0
     assert scale("resident", "gemm", "rtx-pro-6000-server", "a100-sxm-80gb") == 0.5
-    assert scale("step", "gemm", "l40s", "h100-sxm5") == pytest.approx(1 / 1.5)
+    assert scale("step", "gemm", "l40s", "h100-sxm5") == pytest.approx(1 / 2.5)
+    assert scale("start", "attention_prefill", "h100-sxm5", "l40s") == 0.5
+    assert scale("start", "attention_decode", "h100-sxm5", "l40s") == 1.0  # not one of its families
     assert scale("step", "mamba2", "l40s", "h100-sxm5") == scale("dram", "gemm", "l40s", "h100-sxm5") == 1.0
     assert scale("step", "gemm", "a machine", "h100-sxm5") == 1.0
 

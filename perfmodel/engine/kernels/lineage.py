@@ -2,8 +2,12 @@
 
     distance = sum of the weights of differing traits + weight x difference of generations
     score    = likeness of the group of kernels - 4 x distance
-    value    = geometric mean over the donors, weight exp(-0.3 x score below the best), none 4 below it, of
-               their values x what a correction is worth on the one kind of chip over the other
+    value    = start^0.2 x mean^0.8; mean: geometric, over the donors, of their values x what a correction is
+               worth on the one kind of chip over the other; weight exp(-0.3 x score below the best), three
+               times that for a donor that knows the kernel, none 4 below the best
+
+Fixed times, latencies and rates that rows tell well (`whole`) are the mean itself.  A floor set by the caller
+is that of a backend: another one does not have it.
 
 Architectures, traits, weights and worths are data (``hardware_specs/calibrations/lineage.yaml``); the errors
 and the interval of what is passed on are those on measured devices whose own file was left out
@@ -20,12 +24,14 @@ from functools import cache
 from typing import Any
 
 from perfmodel import shipped
-from perfmodel.spec import FrozenMap, Provenance, anything, load, text
+from perfmodel.spec import FrozenMap, Provenance, anything, load, many, text
 
 #: likeness that one unit of distance costs; scores this far below the best do not count; weight by score
 PER_DISTANCE, REACH, FADING = 4.0, 4.0, 0.3
 #: fixed times above this multiple of the least are those of a slow caller, not of the kernel
 SLOW_CALLER = 8.0
+#: weight of a donor that knows the kernel over one that lends the mean of others; share of a lent correction
+KNOWS, KEPT = 3.0, 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +43,8 @@ class Lineage:
     data: str = text(doc="where the traits come from")
     date: str = text(doc="day of the last change")
     weights: Any = anything(doc="trait -> distance of two architectures that differ in it")
-    scales: Any = anything(doc="correction -> trait, its worth by value of the trait, families it is not for")
+    scales: Any = anything(doc="correction -> trait, its worth by value of the trait, families (not) meant")
+    whole: tuple[str, ...] = many(text(), doc="corrections lent as they are, not drawn to their start")
     architectures: Any = anything(doc="name -> devices (patterns) and traits")
     provenance: FrozenMap[Provenance] = field(default_factory=FrozenMap, compare=False, repr=False)
 
@@ -73,7 +80,9 @@ def scale(correction: str, family: str, donor: str, device: str) -> float:
     """What a correction of a donor is multiplied by on a device."""
     known, names = lineage(), (architecture(donor), architecture(device))
     rule = known.scales.get(correction)
-    if rule is None or family in rule["except"] or "" in names:
+    if rule is None or "" in names:
+        return 1.0
+    if family in rule.get("except", ()) or family not in rule.get("for", (family,)):
         return 1.0
     theirs, mine = (rule["worth"].get(known.architectures[name][rule["trait"]], 1.0) for name in names)
     return float(mine / theirs)
@@ -133,13 +142,9 @@ def stand_ins(group: str, known: Mapping[str, Any]) -> dict[str, float]:
     best = max(same.values())
     if best >= 2.0:  # the same kernel source
         return {name: 1.0 for name, score in same.items() if score == best}
-    fixed = {name: _fixed(known[name]["values"]) for name in same}
+    fixed = {name: float(known[name]["values"].get("launch", 0.0)) for name in same}
     limit = SLOW_CALLER * max(min(fixed.values()), 0.3)
     return {name: math.exp(score) for name, score in same.items() if fixed[name] <= limit}
-
-
-def _fixed(values: Mapping[str, Any]) -> float:
-    return max(float(values.get("launch", 0.0)), float(values.get("host", 0.0)))
 
 
 @dataclass(frozen=True)
@@ -163,17 +168,28 @@ def pass_on(device: str, family: str, group: str, donors: Mapping[str, Mapping[s
     for name, known in donors.items():
         chosen = stand_ins(group, known)
         nearest = max(chosen, key=lambda one: chosen[one])
-        score = sum(likeness(group, nearest)) - PER_DISTANCE * distance(device, name)
-        values = _mean([known[one]["values"] for one in chosen], list(chosen.values()), defaults)
+        kind, origin = likeness(group, nearest)
+        score = kind + origin - PER_DISTANCE * distance(device, name)
+        each = [_without_caller(known[one]["values"], group, one, defaults) for one in chosen]
+        values = _mean(each, list(chosen.values()), defaults)
         scaled = {one: value * scale(one, family, name, device) for one, value in values.items()}
-        offers.append((score, name, nearest, scaled))
+        offers.append((score, name, nearest, origin >= 2.0, scaled))
     offers.sort(key=lambda offer: -offer[0])
     best = offers[0][0]
     used = [offer for offer in offers if offer[0] >= best - REACH]
-    weights = [math.exp(FADING * (offer[0] - best)) for offer in used]
-    same = likeness(group, offers[0][2])[1] >= 2.0
-    return PassedOn(_mean([offer[3] for offer in used], weights, defaults),
-                    tuple(offer[1] for offer in used), offers[0][2], same)
+    weights = [math.exp(FADING * (offer[0] - best)) * (KNOWS if offer[3] else 1.0) for offer in used]
+    mean, whole = _mean([offer[4] for offer in used], weights, defaults), lineage().whole
+    values = {one: value if one in whole else value**KEPT * defaults[one] ** (1.0 - KEPT)
+              for one, value in mean.items()}
+    return PassedOn(values, tuple(offer[1] for offer in used), offers[0][2], offers[0][3])
+
+
+def _without_caller(values: Mapping[str, Any], asked: str, group: str,
+                    defaults: Mapping[str, float]) -> Mapping[str, Any]:
+    """Values of a group without the floor of its caller where another backend is asked for."""
+    if "host" not in values or asked.split("/")[0] == group.split("/")[0]:
+        return values
+    return {**values, "host": min(float(values["host"]), defaults.get("host", math.inf))}
 
 
 def _mean(values: Sequence[Mapping[str, Any]], weights: Sequence[float],
