@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -189,18 +190,46 @@ def unrollings(
     loop: as wide as the rounds need, the largest divisor, one round more; if not `fast` also narrower ones,
     which can save energy.
     """
+    rules = tuple(
+        _Rule(
+            axis.name, int(np.max(axis.size)), axis.most, tuple(axis.allowed(problem.family)),
+            tuple((loop, int(np.max(f))) for loop, f in axis.prescribed(problem.family).items()),
+        )
+        for axis in accelerator.axes
+    )
+    bounds = tuple((loop, int(bound)) for loop, bound in problem.bounds.items())
+    made, every = _unrollings(bounds, rules, fast, most)
+    return list(made), every
+
+
+class _Rule(NamedTuple):
+    """What may lie on an axis, for one family of operators; fixed: loop -> factor, empty: free."""
+
+    name: str
+    size: int
+    most: int
+    loops: tuple[str, ...]
+    fixed: tuple[tuple[str, int], ...]
+
+
+@lru_cache(maxsize=256)
+def _unrollings(
+    loops: tuple[tuple[str, int], ...], rules: tuple[_Rule, ...], fast: bool, most: int
+) -> tuple[tuple[Unrolling, ...], bool]:
+    """Unrollings by their rules: objectives and designs that share an array ask again."""
+    bounds = dict(loops)
     for limit in (None, 3 if fast else 6):
-        choices = [list(_axis_choices(problem, axis, limit)) for axis in accelerator.axes]
+        choices = [list(_axis_choices(bounds, rule, limit)) for rule in rules]
         if math.prod(len(c) for c in choices) <= most:
             break
-    names = [axis.name for axis in accelerator.axes]
+    names = [rule.name for rule in rules]
     made = [dict(zip(names, combined, strict=True)) for combined in itertools.product(*choices)]
-    made = [m for m in made if _useful(problem, m)]
+    made = [m for m in made if _useful(bounds, m)]
 
     def steps(unrolling: Unrolling) -> float:
-        return math.prod(-(-int(b) // across(unrolling, loop)) for loop, b in problem.bounds.items())
+        return math.prod(-(-bound // across(unrolling, loop)) for loop, bound in loops)
 
-    return sorted(made, key=lambda m: (steps(m), str(m))), limit is None
+    return tuple(sorted(made, key=lambda m: (steps(m), str(m)))), limit is None
 
 
 def mirrors(problem: Problem) -> list[dict[str, str]]:
@@ -248,28 +277,25 @@ def across(unrolling: Unrolling, loop: str, axes: Sequence[Axis] | None = None) 
     return math.prod(unrolling[name].get(loop, 1) for name in names)
 
 
-def _useful(problem: Problem, unrolling: Unrolling) -> bool:
+def _useful(bounds: Mapping[str, int], unrolling: Unrolling) -> bool:
     """False where a loop is spread over more positions than it has iterations."""
-    for loop, bound in problem.bounds.items():
+    for loop, bound in bounds.items():
         shares = [factors.get(loop, 1) for factors in unrolling.values()]
         if math.prod(shares) > bound and (max(shares) < bound or sum(share > 1 for share in shares) > 1):
             return False
     return True
 
 
-def _axis_choices(problem: Problem, axis: Axis, limit: int | None) -> Iterator[dict[str, int]]:
-    size = int(np.max(axis.size))
-    bounds = {loop: int(bound) for loop, bound in problem.bounds.items()}
-    fixed, loops_here = axis.prescribed(problem.family), axis.allowed(problem.family)
-    if fixed:
-        yield {loop: min(int(f), bounds[loop]) for loop, f in fixed.items() if loop in bounds}
+def _axis_choices(bounds: Mapping[str, int], rule: _Rule, limit: int | None) -> Iterator[dict[str, int]]:
+    if rule.fixed:
+        yield {loop: min(f, bounds[loop]) for loop, f in rule.fixed if loop in bounds}
         return
-    allowed = [loop for loop in bounds if not loops_here or loop in loops_here]
+    allowed = [loop for loop in bounds if not rule.loops or loop in rule.loops]
     seen = set()
     allowed.sort(key=lambda loop: bounds[loop])  # a short loop first leaves room for a long one
-    for number in range(min(axis.most, len(allowed)) + 1):
+    for number in range(min(rule.most, len(allowed)) + 1):
         for loops in itertools.combinations(allowed, number):
-            for factors in _lane_products([bounds[loop] for loop in loops], size, limit):
+            for factors in _lane_products([bounds[loop] for loop in loops], rule.size, limit):
                 choice = {d: f for d, f in zip(loops, factors, strict=True) if f > 1}
                 key = tuple(choice.items())
                 if key not in seen:
