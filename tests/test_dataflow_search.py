@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from dataflow_brute import brute_force, random_case
 
+import perfmodel as pm
 from perfmodel.engine.dataflow.accelerator import Accelerator, Axis, Level, Widths
 from perfmodel.engine.dataflow.bound import least_traffic
 from perfmodel.engine.dataflow.conventions import PEERS, Conventions
@@ -138,6 +139,18 @@ def test_more_effort_is_never_worse_and_the_answer_repeats():
     assert values[0] >= values[1] >= values[2] == values[3]
     texts = {map_op(matmul(50, 70, 90), _machine(), "energy").text() for _ in range(2)}
     assert len(texts) == 1
+
+
+@pytest.mark.parametrize(("op", "array", "objective"), [
+    (conv2d(1, 3, 64, 224, 224, 7, stride=2, padding=3), "eyeriss-v1", "energy"),
+    (matmul(300, 300, 300), "gemmini", "edp"),
+    (conv2d(1, 256, 256, 14, 14, 3), "gemmini", "energy"),
+    (matmul(197, 768, 768), "eyeriss-12x14", "edp"),
+], ids=["stem", "cube", "conv", "projection"])
+def test_little_effort_comes_near_more(op, array, objective):
+    few, many = (pm.map(op, array, objective, effort=effort) for effort in (1, 2))
+    value = [float(r.energy) * (float(r.cycles) if objective == "edp" else 1) for r in (few, many)]
+    assert value[1] <= value[0] <= 1.02 * value[1]
 
 
 def test_the_result_can_be_priced_again_from_its_text():
