@@ -73,15 +73,15 @@ def compose(content: str, name: str, faults: Faults) -> Node | None:
     try:
         too_deep = _too_deep(yaml.parse(content, Loader=loader))
         if too_deep:
-            place = Node(name, too_deep.line + 1, too_deep.column + 1)
-            faults.add(
-                place, "", f"nested deeper than {_MAX_DEPTH} levels", "plain nested mappings and lists"
-            )
+            _refuse_depth(faults, Node(name, too_deep.line + 1, too_deep.column + 1))
             return None
         raw = yaml.compose(content, Loader=loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Node(name, mark.line + 1, mark.column + 1) if mark else top
+        if "nesting depth" in str(error.problem):  # the scanner of PyYAML 6.0.4 and newer gives up first
+            _refuse_depth(faults, place)
+            return None
         faults.add(place, "", f"not readable as YAML: {error.problem or error.context}")
         return None
     except yaml.YAMLError as error:
@@ -91,6 +91,10 @@ def compose(content: str, name: str, faults: Faults) -> Node | None:
         faults.add(top, "", "the file is empty", "a mapping of keys to values")
         return None
     return _Builder(name, faults).build(raw, "")
+
+
+def _refuse_depth(faults: Faults, place: Node) -> None:
+    faults.add(place, "", f"nested deeper than {_MAX_DEPTH} levels", "plain nested mappings and lists")
 
 
 def _too_deep(events: Iterable[Any]) -> Any:
