@@ -16,6 +16,7 @@ from perfmodel.algebra import Value, maximum, product
 from perfmodel.engine.dataflow.accelerator import Accelerator, Widths, widths
 from perfmodel.engine.dataflow.adapter import accelerator
 from perfmodel.engine.dataflow.mapper import MappingResult, map_op, spread_designs
+from perfmodel.engine.dataflow.problem import PRODUCTS
 from perfmodel.engine.power import prices
 from perfmodel.engine.roofline import OpCost, compute_format, cost
 from perfmodel.errors import ArgumentError
@@ -23,9 +24,6 @@ from perfmodel.formats import Precision
 from perfmodel.hardware.array import SpatialArray
 from perfmodel.hardware.device import System
 from perfmodel.ops.core import Op
-
-#: families that the mapping engine takes: a single product over the loops
-MAPPED = ("matmul", "grouped_matmul", "conv1d", "conv2d", "conv3d")
 
 #: mappings found in this process: a network repeats its layers, a sweep asks again
 _FOUND: dict[tuple[Any, ...], MappingResult] = {}
@@ -44,7 +42,7 @@ def mapped_cost(op: Op, system: System, precision: Precision, *, objective: str 
     Raises InfeasibleError where no mapping fits.
     """
     bound = cost(op, system, precision)
-    if op.family not in MAPPED:
+    if op.family not in PRODUCTS:
         return bound
     latency, energy = _figures(op, system, precision, objective)
     # a description without energies prices nothing: the device's power answers, not an energy of zero

@@ -68,9 +68,10 @@ def _words(family: str, rows: float, columns: float, split: float, waves: float,
 
 
 def _nest(op: Op, system: System, precision: Precision) -> Any:
-    from perfmodel.engine.spatial import MAPPED, mappings
+    from perfmodel.engine.dataflow.problem import PRODUCTS
+    from perfmodel.engine.spatial import mappings
 
-    if op.family not in MAPPED:
+    if op.family not in PRODUCTS:
         return np.array(f"no mapping of {op.family}: the roofline answers", dtype=object)
     points = int(np.prod(np.broadcast_shapes(*(np.shape(bound) for bound in op.loops.values()))))
     if points > MOST_POINTS:

@@ -31,10 +31,10 @@ from .fields import (
     has_field,
     rules,
 )
-from .nodes import Entry, Faults, Node, annotate, compose, join, merge
+from .inherit import Resolver, entries_of, over_base, read_file
+from .nodes import Faults, Node, annotate, compose, join
 
 T = TypeVar("T")
-Resolver = Callable[[str], str | Path]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+\-]*\Z")
 _WRAPPER = ("value", "source", "note")
@@ -48,7 +48,7 @@ def load(cls: type[T], path: str | Path, resolve: Resolver | None = None) -> T:
     Raises SpecError with all faults.
     """
     faults = Faults()
-    content = _read(Path(path), faults)
+    content = read_file(Path(path), faults)
     if content is None:
         raise SpecError(faults.found)
     return _load(cls, content, str(path), resolve, faults)
@@ -63,66 +63,11 @@ def _load(cls: type[T], content: str, name: str, resolve: Resolver | None, fault
     tree = compose(content, name, faults)
     if tree is not None:
         annotate(tree)
-        tree = _over_base(tree, resolve, faults)
+        tree = over_base(tree, resolve, faults)
         built = _Reader(faults, tree).top(cls, tree)
         if not faults.found:
             return built  # type: ignore[no-any-return]
     raise SpecError(faults.found)
-
-
-def _read(path: Path, faults: Faults) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        faults.add(Node(str(path), 1, 1), "", "no such file")
-    except UnicodeDecodeError as error:
-        faults.add(Node(str(path), 1, 1), "", f"not UTF-8 text (byte {error.start})")
-    except OSError as error:
-        faults.add(Node(str(path), 1, 1), "", f"cannot be read: {error.strerror}")
-    return None
-
-
-def _over_base(tree: Node, resolve: Resolver | None, faults: Faults) -> Node:
-    """Lay the tree over the file named by its `base:` key, one level deep."""
-    if tree.entries is None or "base" not in tree.entries:
-        return tree
-    name = tree.entries["base"].value
-    if resolve is None or not name.text or name.is_null:
-        why = "base is not possible here" if resolve is None else f"{name.kind()} is not a name"
-        faults.add(name, "base", why, "" if resolve is None else "the name of another description")
-        return tree
-    try:
-        path = Path(resolve(name.text))
-    except PerfmodelError as error:
-        faults.add(name, "base", str(error))
-        return tree
-    content = _read(path, faults)
-    base = compose(content, str(path), faults) if content is not None else None
-    if base is None or base.entries is None:
-        return tree
-    if "base" in base.entries:
-        allowed = "one level: name the file that has no base"
-        faults.add(
-            base.entries["base"].key, "base", f"{name.text!r} is based on another file itself", allowed
-        )
-    _check_sources_agree(base, tree, faults)
-    annotate(base)
-    return merge(base, tree)
-
-
-def _check_sources_agree(base: Node, tree: Node, faults: Faults) -> None:
-    """A derived file must not give another text to a source id of its base: the base's numbers cite it."""
-    for name, entry in _entries_of(tree, "sources").items():
-        first = _entries_of(base, "sources").get(name)
-        if first and first.value.text != entry.value.text:
-            faults.add(
-                entry.key, f"sources.{name}", f"source {name!r} differs from the one of the base", "a new id"
-            )
-
-
-def _entries_of(tree: Node, name: str) -> dict[str, Entry]:
-    entry = (tree.entries or {}).get(name)
-    return entry.value.entries or {} if entry else {}
 
 
 def _names_a_source(node: Node) -> bool:
@@ -148,7 +93,7 @@ class _Reader:
                 entry.value, "sources", f"{entry.value.kind()} where a mapping is wanted", "id: citation"
             )
         found = {}
-        for name, item in _entries_of(tree, "sources").items():
+        for name, item in entries_of(tree, "sources").items():
             found[name] = item.value.text or ""
             if not found[name].strip() or item.value.is_null:
                 self.faults.add(

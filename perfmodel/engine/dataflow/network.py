@@ -23,13 +23,11 @@ from perfmodel.engine.dataflow.fused import best_flash_attention
 from perfmodel.engine.dataflow.mapper import MappingResult
 from perfmodel.engine.dataflow.mapping import Keep, Loop
 from perfmodel.engine.dataflow.pricing import Traffic
-from perfmodel.engine.dataflow.problem import ROLES
+from perfmodel.engine.dataflow.problem import PRODUCTS, ROLES
 from perfmodel.errors import InfeasibleError
 from perfmodel.ops.core import Op
 from perfmodel.ops.matmul import matmul
 
-#: families that are one product over their loops
-PRODUCTS = ("matmul", "grouped_matmul", "conv1d", "conv2d", "conv3d")
 #: finds the best mapping of a product on an accelerator
 Mapper = Callable[[Op, Accelerator], MappingResult]
 

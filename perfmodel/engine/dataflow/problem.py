@@ -15,6 +15,9 @@ from perfmodel.ops.core import Op, Tensor, Window
 #: Parts that an operand can play; levels say which of them they hold.
 ROLES = ("weight", "input", "output")
 
+#: Families that are one product over their loops.
+PRODUCTS = ("matmul", "grouped_matmul", "conv1d", "conv2d", "conv3d")
+
 
 @dataclass(frozen=True)
 class Operand:
