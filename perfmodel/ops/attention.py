@@ -46,6 +46,15 @@ def attended_pairs(
     return seen(context) - seen(context - query)
 
 
+def attention_work(pairs: Value, key_dim: Value, value_dim: Value) -> tuple[Work, ...]:
+    """Work of attention over `pairs`: two products, four vector operations and one exponential of softmax."""
+    return (
+        Work("matrix", 2.0 * pairs * (key_dim + value_dim)),
+        Work("vector", 4.0 * pairs),
+        Work("special", 1.0 * pairs),
+    )
+
+
 def _chunked_pairs(query: Value, context: Value, chunk: Value, causal: bool) -> Value:
     if not causal:
         return 1.0 * query * minimum(context, chunk)
@@ -124,11 +133,7 @@ def attention(
         Tensor("V", ("b", "h", "t", "e"), kind=kind, stored=kept * value_dim, shared=not owns_cache),
         Tensor("O", ("b", "h", "g", "s", "e"), output=True),
     )
-    work = (
-        Work("matrix", 2.0 * pairs * (head_dim + value_dim)),
-        Work("vector", 4.0 * pairs),
-        Work("special", 1.0 * pairs),
-    )
+    work = attention_work(pairs, head_dim, value_dim)
     facts = {"causal": causal, "window": window, "context": context, "pairs": pairs}
     return Op("attention", loops, tensors, work, name, attributes=facts)
 

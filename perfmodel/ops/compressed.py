@@ -8,8 +8,8 @@ Reference
 from __future__ import annotations
 
 from perfmodel.algebra import Value, floor, maximum, minimum
-from perfmodel.ops.attention import attended_pairs, visible_keys
-from perfmodel.ops.core import Op, Tensor, Work
+from perfmodel.ops.attention import attended_pairs, attention_work, visible_keys
+from perfmodel.ops.core import Op, Tensor
 from perfmodel.ops.registry import operator
 
 
@@ -73,5 +73,5 @@ def compressed_attention(
         Tensor("KV", ("b", "t", "d"), kind="kv", stored=kept),
         Tensor("O", ("b", "h", "s", "d"), output=True),
     )
-    work = (Work("matrix", 4.0 * pairs * head_dim), Work("vector", 4.0 * pairs), Work("special", 1.0 * pairs))
+    work = attention_work(pairs, head_dim, head_dim)
     return Op("compressed_attention", loops, tensors, work, name, attributes={"pairs": pairs})

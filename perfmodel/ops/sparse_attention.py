@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from perfmodel.algebra import Value, ceil_div, minimum
-from perfmodel.ops.attention import attended_pairs, attention
+from perfmodel.ops.attention import attended_pairs, attention, attention_work
 from perfmodel.ops.core import Op, Tensor, Work
 from perfmodel.ops.registry import operator
 
@@ -59,11 +59,7 @@ def sparse_attention(
         Tensor("index", ("b", "h", "s", "n"), kind="index"),
         Tensor("O", ("b", "h", "g", "s", "e"), output=True),
     )
-    work = (
-        Work("matrix", 2.0 * pairs * (head_dim + value_dim)),
-        Work("vector", 4.0 * pairs),
-        Work("special", 1.0 * pairs),
-    )
+    work = attention_work(pairs, head_dim, value_dim)
     return Op("sparse_attention", loops, tensors, work, name, attributes={"causal": causal, "pairs": pairs})
 
 
