@@ -50,49 +50,39 @@ def _price(row):
     return price(problem(op), made, nest, width, PEERS[peer]), nest
 
 
-def _fractions(nest):
-    """Least and greatest ratio by which rounding the spatial factors changes the positions in use."""
-    factors = [node.factor for node in nest.loops if node.axis is not None]
-    low = np.prod([np.floor(f + 1e-9) / f for f in factors])
-    return low, np.prod([np.ceil(f - 1e-9) / f for f in factors])
-
-
 @needs_shared
 def test_shared_mapping_accesses_equal_zigzag_and_accelforge():
-    counts, exact, explained = _grouped("mapping_accesses.csv"), 0, []
+    counts, operands = _grouped("mapping_accesses.csv"), {"W": ("W", "B"), "I": ("I", "A"), "O": ("O", "C")}
     for row in _rows("mapping_cases.csv"):
-        priced, nest = _price(row)
-        low, high = _fractions(nest)
-        names = {"W": ("W", "B"), "I": ("I", "A"), "O": ("O", "C")}
+        priced, _ = _price(row)
         for entry in counts[row["case"]]:
             traffic = next(
-                priced.traffic[entry["level"], name] for name in names[entry["operand"]]
+                priced.traffic[entry["level"], name] for name in operands[entry["operand"]]
                 if (entry["level"], name) in priced.traffic
             )
             for side in ("read", "write"):
                 mine, peer = 8 * float(getattr(traffic, side)), float(entry[f"{side}_bits"])
-                if mine == pytest.approx(peer, rel=1e-9):
-                    exact += 1
-                    continue
-                explained.append((row["case"], entry["level"], entry["operand"], side, mine, peer))
-                if low < 1:
-                    # ZigZag unrolls 96 channels over 14 columns as 13.71 and rounds elements and positions
-                    # in places; the count lies between both roundings
-                    assert mine * low * 0.999 <= peer <= mine * high * 1.021
-                else:
-                    # ZigZag rounds a stream down to whole words of the port: 215296 B -> 210 x 1024 B
-                    assert 0 <= mine - peer < 8192
-    assert exact > 10 * len(explained)
-    assert {case for case, *_ in explained if "eyeriss12x14-" not in case} <= {"zz-sys128n-resnet18_conv2-energy"}
+                assert mine == pytest.approx(peer, rel=1e-12), (row["case"], entry)
 
 
 @needs_shared
 def test_shared_energy_equals_the_peers():
     for row in _rows("mapping_cases.csv"):
-        priced, nest = _price(row)
-        # fractional unrolling is rounded by the peer, see above
-        tolerance = 1e-5 if _fractions(nest)[0] == 1 else 1e-3
-        assert float(priced.total_energy) * 1e12 == pytest.approx(float(row["energy_pJ"]), rel=tolerance)
+        priced, _ = _price(row)
+        assert float(priced.total_energy) * 1e12 == pytest.approx(float(row["energy_pJ"]), rel=1e-8)
+
+
+def test_fractions_of_positions_are_rounded_if_asked_for():
+    # 10 channels over 4 columns in 3 rounds: 10/3 of them are in use, or 3
+    nest = read_mapping("dram [A B C]\nfor m in 6\nfor n in 3\nreg [B]\n")
+    nest = LoopNest((*nest.nodes[:-1], Loop("n", 10 / 3, "cols"), nest.nodes[-1]))
+    prob = problem(matmul(6, 10, 1))
+    kept = accesses(prob, nest)
+    rounded = accesses(prob, nest, Conventions(fractions="rounded"))
+    assert kept["reg", "B"].fills == pytest.approx(6 * 10)
+    assert rounded["reg", "B"].fills == pytest.approx(6 * 3 * 3)
+    assert rounded["dram", "B"].reads == pytest.approx(6 * 3 * 3)
+    assert rounded["dram", "C"].updates == pytest.approx(6 * 3 * 3)
 
 
 @needs_shared

@@ -16,7 +16,7 @@ tiles are exact: n_d counts the iterations that are not empty.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -99,7 +99,8 @@ def transfers(problem: Problem, nest: LoopNest, conventions: Conventions = DEFAU
         chain = nest.kept(operand.name)
         ends = [*chain[1:], (len(nest.nodes), MAC)]
         for outer, inner in zip(chain, ends, strict=True):
-            result.append(_Step(problem, nest, operand, outer, inner, conventions).transfer())
+            step = _Step(problem, nest, operand, outer, inner, conventions)
+            result.append(step.transfer() if conventions.fractions == "kept" else step.rounded())
     return result
 
 
@@ -192,6 +193,37 @@ class _Step:
             back = outside - self._elements(self.outer, self.outer, temporal=False)
             received = inside - self._elements(self.inner, self.inner, temporal=False)
         return Transfer(*names, back, received, outside, inside, *tiles, partial=partial)
+
+    def rounded(self) -> Transfer:
+        """The traffic with whole positions, tiles that leave together, and elements of a tile."""
+        move, one = self.transfer(), self._size(self.inner)
+        outer, inner = _rounding(self._positions(self.outer)), _rounding(self._positions(self.inner))
+        tile = _rounding(one)
+        down, received = outer * tile * _rounding(self._size(self.outer) / one), inner * tile
+        return replace(
+            move, down=move.down * down, up=move.up * down, received=move.received * received,
+            sent=move.sent * received, down_tiles=move.down_tiles * outer,
+            received_tiles=move.received_tiles * inner,
+        )
+
+    def _positions(self, side: tuple[int, str]) -> Value:
+        """Instances of a level that are in use."""
+        loops = ((i, n) for i, n in enumerate(self.nest.nodes) if isinstance(n, Loop))
+        return product(n.factor for i, n in loops if n.axis is not None and self.nest.encloses(i, *side))
+
+    def _size(self, side: tuple[int, str]) -> Value:
+        """Elements of the inner tiles that one instance of `side` sees at a time."""
+        extents: dict[str, Value] = dict.fromkeys(self.problem.bounds, 1.0)
+        for i, node in enumerate(self.nest.nodes):
+            if isinstance(node, Loop) and node.name in extents:
+                outside = i < self.inner[0] if node.axis is None else self.nest.encloses(i, *side)
+                extents[node.name] = extents[node.name] * (1.0 if outside else node.factor)
+        return self.operand.footprint(extents)
+
+
+def _rounding(amount: Value) -> Value:
+    """Ratio of the nearest whole number to an amount."""
+    return np.round(amount) / amount
 
 
 def accesses(

@@ -21,7 +21,8 @@ _CHOICES = {
     "edges": ("counted", "free"),
     "weight_load": ("hidden", "exposed"),
     "hops": ("free", "counted"),
-    "words": ("packed", "whole"),
+    "words": ("packed", "whole", "full"),
+    "fractions": ("kept", "rounded"),
 }
 
 
@@ -55,7 +56,11 @@ class Conventions:
     hops                ``counted``: a word that passes through an array pays every neighbour-to-neighbour
                         step (energy of the axis).  ``free``: the level's access energy includes the wire.
     words               ``packed``: bits move without padding.  ``whole``: each tile transfer is rounded up to
-                        whole words of the level.
+                        whole words of the level.  ``full``: as whole, and what a stream leaves of its last
+                        access of the whole port is not counted.
+    fractions           of a split that is no whole number (96 channels over 14 columns as 13.71).  ``kept``:
+                        it counts as it is, the mean over all steps.  ``rounded``: elements of a tile, tiles
+                        that leave a level together, and positions in use each go to the nearest whole number.
     """
 
     operand_reads: str = "per_mac"
@@ -69,6 +74,7 @@ class Conventions:
     weight_load: str = "hidden"
     hops: str = "free"
     words: str = "packed"
+    fractions: str = "kept"
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -83,7 +89,8 @@ DEFAULT = Conventions()
 #: Conventions of published tools, found by comparing their counts on one mapping.
 PEERS: Mapping[str, Conventions] = {
     "zigzag": Conventions(
-        operand_reads="per_fetch", first_accumulation="read", ports="turns", words="whole"
+        operand_reads="per_fetch", first_accumulation="read", ports="turns", words="full",
+        fractions="rounded",
     ),
     "accelforge": Conventions(retention="scope", spatial_halo="separate", edges="free"),
     "timeloop": Conventions(

@@ -121,7 +121,10 @@ def _bytes(elements: Value, tiles: Value, bits: Value, level: Level, conventions
     if conventions.words == "packed":
         return elements * bits / 8.0
     each = np.divide(elements, tiles, out=np.zeros(np.broadcast(elements, tiles).shape), where=tiles > 0)
-    return tiles * np.ceil(each * bits / level.word - 1e-9) * level.word / 8.0
+    amount = tiles * np.ceil(each * bits / level.word - 1e-9) * level.word / 8.0
+    if conventions.words == "full" and np.all(np.isfinite(level.bandwidth)):
+        amount = np.floor(amount / level.bandwidth + 1e-9) * level.bandwidth
+    return amount
 
 
 def _traffic(

@@ -132,7 +132,9 @@ def search(
         raise ArgumentError("objective", objective, " | ".join(OBJECTIVES))
     if effort not in range(len(_LEVELS)):
         raise ArgumentError("effort", effort, f"0 to {len(_LEVELS) - 1}")
-    for name, value in (("ports", "fluid"), ("words", "packed"), ("halo", "refetch")):
+    for name, value in (
+        ("ports", "fluid"), ("words", "packed"), ("halo", "refetch"), ("fractions", "kept"),
+    ):
         if getattr(conventions, name) != value:
             raise ArgumentError(f"conventions.{name}", getattr(conventions, name), f"{value!r} in a search")
     task = Task(problem, accelerator, objective, width, conventions)
