@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+import perfmodel as pm
 from perfmodel.engine.kernels.alltoall import AllToAllCorrections, all_to_all_time
 from perfmodel.engine.kernels.calibration import KernelCalibration, corrections_for, nearest
 from perfmodel.engine.kernels.collective_kernels import CollectiveCorrections, collective_kernel_time
@@ -138,3 +139,11 @@ def test_formats_count_more_than_the_backend():
     assert nearest("vllm/linear/fp8", FILES[0].families["gemm"]) == "trtllm/torch/fp8"
     assert nearest("any/any/bf16", FILES[0].families["gemm"]) == "vllm/linear/bf16"
     assert nearest("vllm/any/bfloat16/gqa", ("vllm/a/bfloat16/bfloat16/mha", "trt/b/bfloat16/fp8/gqa")) == "trt/b/bfloat16/fp8/gqa"
+
+
+@pytest.mark.parametrize("name", ["h100-sxm5", "l4", "b60"])
+def test_a_streaming_op_with_much_arithmetic_takes_its_arithmetic(name):
+    op = pm.op.elementwise(1e6, operations=1e4)
+    peak = max(pm.device(name).compute["vector"].peak.values())
+    for fidelity in ("dataflow", "calibrated"):
+        assert pm.kernel(op, name, fidelity=fidelity).latency > 0.99 * 1e6 * 1e4 / peak

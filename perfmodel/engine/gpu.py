@@ -197,11 +197,14 @@ STREAMS: Mapping[str, str] = {"norm": "input_layernorm", "softmax": "softmax", "
 
 
 def _stream(q: Question) -> KernelTime:
-    """Ops that only move data: the streaming kernel of the device, over the bytes of this op once."""
+    """Ops that mostly move data: the streaming kernel over the bytes of this op once, its arithmetic if longer."""
     group = f"any/{STREAMS.get(q.op.family, 'add')}/stream"
     # in a queue of kernels the host's share of a start is hidden behind the kernel before
     c = replace(q.corrections("stream", StreamCorrections, group=group), passes=1.0, launch=1.0)
-    return stream_time(moved_bytes(q.op, q.precision), 1.0, 1.0, q.gpu, c)
+    moving = stream_time(moved_bytes(q.op, q.precision), 1.0, 1.0, q.gpu, c)
+    parts = cost(q.op, q.system, q.precision).parts
+    arithmetic = [part for resource, part in parts.items() if resource.startswith("compute")]
+    return replace(moving, seconds=maximum(moving.seconds, *arithmetic))
 
 
 #: patterns that the tables of collectives call otherwise
