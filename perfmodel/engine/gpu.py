@@ -197,7 +197,7 @@ STREAMS: Mapping[str, str] = {"norm": "input_layernorm", "softmax": "softmax", "
 
 
 def _stream(q: Question) -> KernelTime:
-    """Ops that mostly move data: the streaming kernel over the bytes of this op once, its arithmetic if longer."""
+    """Ops that mostly move data: the streaming kernel over the bytes of this op, its arithmetic if longer."""
     group = f"any/{STREAMS.get(q.op.family, 'add')}/stream"
     # in a queue of kernels the host's share of a start is hidden behind the kernel before
     c = replace(q.corrections("stream", StreamCorrections, group=group), passes=1.0, launch=1.0)
