@@ -1,12 +1,52 @@
-"""S107: T-MAN: Enabling End-to-End Low-Bit LLM Inference on NPUs via Unified Table Lookup, 2025."""
+"""S107: Wei et al., T-MAN: Enabling End-to-End Low-Bit LLM Inference on NPUs, arXiv:2511.11248.
+
+Decode is bound by the transfers into the memory of the NPU, whose rate the paper measures.  The layers of its
+model have ternary weights, embedding and head have 16 bits (BitNet b1.58 2B4T, arXiv:2504.12285: recalled).
+"""
 
 from __future__ import annotations
 
+import math
+
 import perfmodel as pm
+from perfmodel.engine.lowbit import lookups
 from perfmodel.validation.cases import predicts
+
+#: sustained transfers from memory into the NPU [B/s] (Table 2), power of decoding [W] (Table 3)
+TRANSFERS, POWER = 59e9, 4.91
 
 
 @predicts("S107-HEAD-04")
 def decode() -> float:
     """Decode rate of 2.4 G ternary weights in 2 bits that the memory of the phone allows [token/s]."""
     return float(pm.device("snapdragon-8-gen3").main_memory.bandwidth) / (2.4e9 * 2.0 / 8.0)
+
+
+@predicts("S107-E2E-01", fidelity="calibrated")
+def rate() -> float:
+    """Decode rate at the measured transfers: layers in two bits, the head in 16 [token/s]."""
+    graph = pm.workload("bitnet-2b-4t").graph(batch=1.0, query=1.0, context=1024.0)
+    moved = sum(
+        float(op.count * op.loops["n"] * op.loops["k"]) * (16.0 if op.name == "head" else 2.0) / 8.0
+        for op in graph.ops if op.family == "matmul"
+    )
+    return TRANSFERS / moved
+
+
+@predicts("S107-E2E-02", fidelity="calibrated")
+def energy() -> float:
+    """Energy per token at the measured power [J]."""
+    return POWER / rate()
+
+
+@predicts({"S107-VLUT-01": (16.0, 256.0), "S107-VLUT-02": (16.0, 128.0), "S107-VLUT-03": (32.0, 128.0),
+           "S107-VLUT-04": (32.0, 64.0)}, fidelity="count")
+def products(entries: float, done: float) -> float:
+    """One-bit multiply-accumulates that so many lookups replace: a table of 2^g entries joins g weights."""
+    return done / float(lookups(1.0, 1.0, math.log2(entries)))
+
+
+@predicts({"S107-DQ-01": 64.0, "S107-DQ-02": 128.0}, fidelity="count")
+def saved(block: float) -> float:
+    """Weights of a block over the values that two bits can take: what is scaled once is looked up."""
+    return block / 2.0**2
