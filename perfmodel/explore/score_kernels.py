@@ -115,7 +115,7 @@ def _answers(
     names = family.groups(rows)
     for system in np.unique(systems):
         name = device_name(str(system))
-        gpu = gpu_facts(device(name))
+        gpu = gpu_facts(device(name), nominal=fidelity == "roofline")
         for group in np.unique(names[systems == system]):
             some = take(rows, (systems == system) & (names == group))
             seconds, origin, ends = _predict(family, some, gpu, str(group), name, fidelity, files)

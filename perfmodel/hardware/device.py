@@ -32,6 +32,12 @@ class ComputeUnit:
     clock: Value | None = quantity("Hz", default=None, doc="clock behind the peak")
     rows: Value | None = quantity("count", default=None, doc="rows of a spatial array")
     columns: Value | None = quantity("count", default=None, doc="columns of a spatial array")
+    sustained: Mapping[str, Value] = table(
+        quantity("1", high=1.0),
+        default=_EMPTY,
+        doc="share of the peak that the best large product holds under the power limit, by number format; "
+        "measured and published, a start for the kernel models and no bound",
+    )
     energy: Mapping[str, Value] = table(
         quantity("J/FLOP"), default=_EMPTY, doc="energy of one operation by number format"
     )
@@ -43,6 +49,13 @@ class MemoryLevel:
 
     capacity: Value | None = quantity("B", default=None, doc="capacity of one instance; absent: unbounded")
     bandwidth: Value | None = quantity("B/s", default=None, doc="bandwidth of all instances together")
+    sustained: Value | None = quantity(
+        "1",
+        default=None,
+        high=1.0,
+        doc="share of the bandwidth that long streams reach; measured and published, a start for the kernel "
+        "models and no bound",
+    )
     instances: Value = quantity("count", default=1.0, doc="copies of this level on the device")
     latency: Value | None = quantity("s", default=None, doc="time to the first byte")
     read_energy: Value | None = quantity("J/B", default=None, doc="energy of reading")
@@ -52,7 +65,9 @@ class MemoryLevel:
     write_ports: Value | None = quantity("count", default=None, doc="write ports of one instance")
     shared_ports: bool = flag(default=False, doc="reads and writes share the ports")
     holds: tuple[str, ...] = many(
-        text(choices=("weight", "input", "output")), default=(), least=1,
+        text(choices=("weight", "input", "output")),
+        default=(),
+        least=1,
         doc="operands that may live here; absent: all",
     )
     double_buffered: bool = flag(default=False, doc="half of the capacity is being filled")

@@ -91,7 +91,8 @@ def attention_decode_time(
     feed = 2.0 * TOKENS * head_dim * kv_bytes / (c.feed * (hw.l2 + hw.dram) / hw.processors)
     step = soft_maximum(POWER, matrix, latency, feed)
     start = 1.5e-6 * c.start * (1.0 + c.size * (head_dim - 64.0) / 64.0) + SEARCH.get(rule, 0.0) * batch
-    joined = 2.5e-6 * c.combine + split * batch * heads * head_dim * 8.0 / (0.5 * hw.l2)
+    sums = split * batch * heads * head_dim * 8.0
+    joined = 2.5e-6 * c.combine + sums / (0.5 * hw.l2) + hw.crossing(sums)
     merged = walked > 2.0 * TOKENS if rule == "even" else split > 1.0
     fixed = 8e-6 * c.launch + np.where(merged, joined, 0.0) + 2.5e-6 * c.combine * column(copies)
     fixed = fixed + c.row * batch * heads * head_dim * 8.0 / hw.dram
@@ -99,8 +100,9 @@ def attention_decode_time(
 
     def parts(steps: Value, tokens: Value) -> tuple[Value, Value]:
         cached = batch * kv_heads * tokens * 2.0 * head_dim * kv_bytes
-        moved = cached * miss_share(cached, 0.5 * c.resident * hw.l2_bytes) + batch * heads * head_dim * 4.0
-        return waves * (steps * step + start), moved / (0.9 * c.dram * hw.dram)
+        moved = cached * miss_share(cached, 0.5 * c.resident * hw.kept_bytes) + batch * heads * head_dim * 4.0
+        memory = np.maximum(moved / (0.9 * c.dram * hw.dram), hw.crossing(cached))
+        return waves * (steps * step + start), memory
 
     share = grain / TOKENS * np.ceil(np.ceil(full / grain) / split)
     whole = soft_maximum(4.0, fixed + soft_maximum(POWER, *parts(share, full)), 8e-6 * c.host)

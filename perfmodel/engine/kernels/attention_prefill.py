@@ -111,10 +111,11 @@ def attention_prefill_time(
     compute = np.maximum(waves * usual, longest)
     keys = np.minimum(past + query, np.where(window > 0.0, query + window, 1e15))
     moved = batch * query * heads * width * query_bytes + batch * keys * kv_heads * width * kv_bytes
-    memory = moved * miss_share(moved, 0.5 * gpu.l2_bytes) / gpu.dram
+    memory = np.maximum(moved * miss_share(moved, 0.5 * gpu.kept_bytes) / gpu.dram, gpu.crossing(moved))
     flop = 2.0 * batch * heads * query * mean * width
-    work = under_power_limit(soft_maximum(POWER, compute, memory), flop, peak, c.power)
+    strength = np.where(np.isinf(gpu.power), 0.0, c.power)  # infinite: the limit is in the peak
+    work = under_power_limit(soft_maximum(POWER, compute, memory), flop, peak, strength)
     passes = c.row * batch * query * heads * head_dim + c.kv_row * batch * query * kv_heads * width
-    slow = miss_share(moved, 0.25 * gpu.l2_bytes) / gpu.dram + 2.0 / gpu.l2
+    slow = np.maximum(miss_share(moved, 0.25 * gpu.kept_bytes) / gpu.dram, gpu.crossing(1.0)) + 2.0 / gpu.l2
     launch = 3e-6 * c.launch
     return KernelTime(launch + work + 4.0 * passes * slow, launch, compute, memory, waves, ROWS, KEYS)

@@ -3,23 +3,30 @@
 References
 [1] Williams, Waterman, Patterson, Roofline, CACM 52(4), 2009, doi:10.1145/1498765.1498785.
 [2] NVIDIA, Matrix Multiplication Background User's Guide: tiles, waves, wave quantisation.
+[3] AMD, Introducing AMD CDNA 3 Architecture, white paper, 2023: one L2 for each chiplet, coherent within it,
+    behind a memory-side cache that all share.
+[4] RRZE-HPC, gpu-benches, gpu-small-kernels, 2025: a kernel that reads what the one before wrote runs at 1.6
+    and 1.3 times the DRAM rate on A100 and H200, never above it on MI210.
+[5] Hu et al., HipKittens, arXiv:2511.08083: blocks go to the chiplets in turn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 
 from perfmodel.algebra import Value
 from perfmodel.errors import PrecisionError
-from perfmodel.hardware.device import Device, System
+from perfmodel.hardware.device import ComputeUnit, Device, MemoryLevel, System
 
 #: bytes that one multiprocessor reads from L2 in one clock, and the share that streams reach [2, recalled]
 L2_BYTES_PER_CLOCK = 64.0
 L2_SHARE = 0.6
+#: shares of the nominal rates that the documented starts of the corrections stand for
+DRAM_SHARE = MATRIX_SHARE = 0.9
 #: special functions (exp2) of one multiprocessor in one clock [recalled, CUDA C++ Programming Guide]
 SPECIAL_PER_CLOCK = 16.0
 
@@ -31,14 +38,29 @@ class GpuFacts:
     processors: Value  #: streaming multiprocessors (Xe-cores, compute units)
     clock: Value  #: [Hz]
     dram: Value  #: DRAM bandwidth [B/s]
-    l2_bytes: Value  #: L2 capacity [B]
-    l2: Value  #: L2 bandwidth [B/s]
+    l2_bytes: Value  #: capacity of all L2 [B]
+    l2: Value  #: bandwidth of all L2 [B/s]
     peak: Mapping[str, Value]  #: matrix peak by number format [FLOP/s]
     special: Value  #: special functions per second, whole device
     link: Value = 0.0  #: scale-up bandwidth, one direction [B/s]
     link_latency: Value = 1e-6  #: time of one message step [s]
     link_shared: Value = 0.0  #: 1 where the peers share the host's PCI Express
-    power: Value = 0.0  #: board power limit [W]; 0: not stated
+    power: Value = 0.0  #: board power limit [W]; 0: not stated; infinite: the matrix peak is what it leaves
+    chiplets: Value = 1.0  #: L2 caches, each of as many processors
+    llc_bytes: Value | None = None  #: capacity of a cache behind all L2 [B]; None: there is none
+    llc: Value | None = None  #: its bandwidth [B/s]
+
+    @property
+    def kept_bytes(self) -> Value:
+        """Bytes of the last kernel that the next one finds on the chip [B] [3, 4].
+
+        A line in an L2 serves the blocks of one chiplet in `chiplets`, in a cache behind all L2 every block.
+        """
+        return self.l2_bytes / self.chiplets if self.llc_bytes is None else self.llc_bytes
+
+    def crossing(self, moved: Value) -> Value:
+        """Time of bytes between the L2 and the cache behind them [s]; 0 where there is none."""
+        return 0.0 if self.llc is None else moved / self.llc
 
     def matrix(self, key: str) -> Value:
         """Matrix peak of a number format [FLOP/s]; a format without a unit runs at the next wider one."""
@@ -49,29 +71,59 @@ class GpuFacts:
         raise PrecisionError(key, "this GPU", tuple(self.peak))
 
 
-def gpu_facts(target: Device | System) -> GpuFacts:
-    """Facts of a device or of a system of them, from its specification."""
+def gpu_facts(target: Device | System, *, nominal: bool = False) -> GpuFacts:
+    """Facts of a device or of a system of them, from its specification.
+
+    Where the specification states the share of a rate that is `sustained`, the rates are such that the share
+    which a documented start stands for makes it.
+
+    nominal  the rates of the datasheet, for a bound
+    """
     device = target.device if isinstance(target, System) else target
-    matrix = device.compute["matrix"]
+    matrix, main = device.compute["matrix"], device.main_memory
+    if nominal:
+        matrix, main = replace(matrix, sustained={}), replace(main, sustained=None)
     clock = next((value for value in (matrix.clock, device.clock) if value is not None), 1.5e9)
     processors = 100.0 if matrix.count is None else matrix.count
-    cache = device.memory.get("l2")
+    near, behind = device.memory.get("l2"), device.memory.get("llc")
+    behind = None if behind is None or behind.capacity is None or behind.bandwidth is None else behind
     streamed = L2_BYTES_PER_CLOCK * L2_SHARE * clock * processors
     links = {**device.links, **(target.links if isinstance(target, System) else {})}
     name, link = next(iter(links.items()), ("", None))
+    power = 0.0 if device.power is None or device.power.peak is None else device.power.peak
     return GpuFacts(
         processors=processors,
         clock=clock,
-        dram=device.main_memory.bandwidth,
-        l2_bytes=cache.capacity if cache is not None and cache.capacity is not None else 32e6,
-        l2=cache.bandwidth if cache is not None and cache.bandwidth is not None else streamed,
-        peak=dict(matrix.peak),
+        dram=main.bandwidth if main.sustained is None else main.bandwidth * main.sustained / DRAM_SHARE,
+        l2_bytes=32e6 if near is None or near.capacity is None else near.capacity * near.instances,
+        l2=streamed if near is None or near.bandwidth is None else _reached(near, 1.0),
+        peak=_held(matrix),
         special=SPECIAL_PER_CLOCK * clock * processors,
         link=0.0 if link is None else link.bandwidth,
         link_latency=1e-6 if link is None else link.latency,
         link_shared=float(name.startswith("pcie")),
-        power=0.0 if device.power is None or device.power.peak is None else device.power.peak,
+        power=np.inf if matrix.sustained else power,
+        chiplets=1.0 if near is None else near.instances,
+        llc_bytes=None if behind is None else behind.capacity * behind.instances,
+        llc=None if behind is None else _reached(behind, L2_SHARE),
     )
+
+
+def _reached(level: MemoryLevel, share: Value) -> Any:
+    """Bandwidth that streams reach [B/s]: the share that the specification states, else the one given."""
+    return level.bandwidth * (share if level.sustained is None else level.sustained)
+
+
+def _held(matrix: ComputeUnit) -> dict[str, Value]:
+    """Matrix peaks at the clock that the power limit leaves [FLOP/s]; nominal where no share is stated.
+
+    A number format that was not measured has the mean share of those that were.
+    """
+    known = matrix.sustained
+    if not known:
+        return dict(matrix.peak)
+    mean = sum(known.values()) / len(known)
+    return {name: peak * known.get(name, mean) / MATRIX_SHARE for name, peak in matrix.peak.items()}
 
 
 def correction(low: float, high: float, start: float = 1.0) -> Any:
@@ -110,11 +162,10 @@ def column(value: Value) -> Any:
 
 def facts_column(gpu: GpuFacts) -> GpuFacts:
     """The facts with a candidate axis, so that arrays of hardware broadcast with candidates."""
+    plain = {f.name: getattr(gpu, f.name) for f in fields(gpu) if f.name != "peak"}
     return GpuFacts(
-        processors=column(gpu.processors), clock=column(gpu.clock), dram=column(gpu.dram),
-        l2_bytes=column(gpu.l2_bytes), l2=column(gpu.l2), special=column(gpu.special), link=column(gpu.link),
-        link_latency=column(gpu.link_latency), link_shared=column(gpu.link_shared), power=column(gpu.power),
         peak={key: column(value) for key, value in gpu.peak.items()},
+        **{name: None if value is None else column(value) for name, value in plain.items()},
     )
 
 
@@ -141,6 +192,20 @@ def miss_share(footprint: Value, capacity: Value, sharpness: float = 2.0) -> Val
     1 - exp(-(footprint / capacity)^sharpness)
     """
     return -np.expm1(-((footprint / capacity) ** sharpness))
+
+
+def tile_fetches(tiles_m: Value, tiles_n: Value, running: Value, chiplets: Value) -> tuple[Value, Value]:
+    """Tile rows of A and tile columns of B that all L2 fetch for `running` blocks of a product [count] [5].
+
+    The blocks fill R rows of C tiles, near a square, and go to the chiplets in turn along the rows: a row has
+    blocks on every chiplet, a column on one.
+
+        R = sqrt(running) within running / tiles_n ... tiles_m,  C = running / R
+        A: R min(chiplets, C),  B: C
+    """
+    rows = np.minimum(np.maximum(np.sqrt(running), running / tiles_n), tiles_m)
+    columns = running / rows
+    return rows * np.minimum(chiplets, columns), columns
 
 
 def under_power_limit(seconds: Value, flop: Value, peak: Value, strength: Value) -> Value:

@@ -3,7 +3,7 @@
 C[m,n] = A[m,k] B[n,k].  A candidate is a tile (M, N) and a split s of k:
 
     blocks  = ceil(m/M) ceil(n/N) s                     rounds = blocks / processors, softly rounded up
-    step    = |matrix time, shared-memory latency, L2 feed|_p of one k-step of 128 bytes
+    step    = |matrix time, shared-memory latency, L2 feed, chiplets' fetches|_p of one k-step of 128 bytes
     compute = rounds x ceil(k / s / step) x step + epilogue
     memory  = bytes that miss L2 / DRAM bandwidth
     time    = launch + split + | compute, memory |_p, at the clock that the power limit leaves
@@ -31,6 +31,7 @@ from perfmodel.engine.kernels.facts import (
     fastest,
     miss_share,
     soft_maximum,
+    tile_fetches,
     under_power_limit,
     wave_count,
 )
@@ -93,9 +94,12 @@ def gemm_time(m: Value, n: Value, k: Value, storage: Storage, gpu: GpuFacts,
     matrix = 2.0 * TILE_M * TILE_N * depth / (0.9 * c.compute * efficiency * peak / hw.processors)
     latency = 150.0 * c.step / hw.clock
     feed = (rows * storage.a + columns * storage.b) * depth / (2.0 * c.l2 * hw.l2 / hw.processors)
+    running = np.maximum(np.minimum(blocks, hw.processors) / split, 1.0)
+    of_a, of_b = tile_fetches(batch * np.ceil(m / TILE_M), np.ceil(n / TILE_N), running, hw.chiplets)
+    fetch = hw.crossing(split * (of_a * rows * storage.a + of_b * columns * storage.b) * depth)
     partial = np.where(split > 1.0, 4.0, storage.c)  # partial sums are fp32
     epilogue = rows * columns * partial / (0.8 * c.write * hw.dram / hw.processors)
-    compute = waves * np.ceil(k / split / depth) * soft_maximum(power, matrix, latency, feed)
+    compute = waves * np.ceil(k / split / depth) * soft_maximum(power, matrix, latency, feed, fetch)
     compute = compute + epilogue * (1.0 + 0.6 * (waves - 1.0))  # part of it hides behind the next tile
     memory = _dram_bytes(batch * m, batch * n, k, storage, hw, c, batch) / (0.9 * c.dram * hw.dram)
     flop = 2.0 * batch * m * n * k
@@ -127,6 +131,6 @@ def _dram_bytes(m: Value, n: Value, k: Value, storage: Storage, hw: GpuFacts, c:
     """Bytes from and to DRAM: weights are cold unless small, activations warm unless large."""
     weights = n * k * storage.b
     activations = m * k * storage.a + m * n / batch * storage.c
-    cold = miss_share(weights, 0.1 * c.resident * hw.l2_bytes)
-    spilled = 1.0 / (1.0 + (0.6 * hw.l2_bytes / (weights + activations)) ** 6)
+    cold = miss_share(weights, 0.1 * c.resident * hw.kept_bytes)
+    spilled = 1.0 / (1.0 + (0.6 * hw.kept_bytes / (weights + activations)) ** 6)
     return weights * cold + activations * spilled

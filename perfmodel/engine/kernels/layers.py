@@ -207,7 +207,8 @@ def _products(tokens: Value, heads: Value, storage: Storage, shapes: Callable[[V
     """
     rates = GemmCorrections(compute=c.compute, dram=c.dram, l2=c.l2, launch=0.3, quantise=0.001, host=0.01)
     gpu = replace(gpu, power=0.0)
-    several = np.ndim(gpu.matrix("bf16") + gpu.dram + gpu.l2 + gpu.l2_bytes + gpu.clock + gpu.processors) > 0
+    facts = gpu.matrix("bf16") + gpu.dram + gpu.l2 + gpu.kept_bytes + gpu.crossing(1.0) + gpu.chiplets
+    several = np.ndim(facts + gpu.clock + gpu.processors) > 0
     if not several:  # equal products are computed once
         tokens, heads, back = _distinct(tokens, heads)
     total: Value = 0.0

@@ -77,10 +77,12 @@ def mla_decode_time(batch: Value, query: Value, context: Value, heads: Value, kv
     feed = TOKENS * (rank + rope) * kv_bytes / (2.0 * hw.l2 / hw.processors)
     step = soft_maximum(POWER, matrix, 1000.0 * c.step / hw.clock, feed)
     cached = batch * context * (rank + rope) * kv_bytes
-    cold = cached * miss_share(cached, 0.5 * c.resident * hw.l2_bytes)
+    cold = cached * miss_share(cached, 0.5 * c.resident * hw.kept_bytes)
     memory = (cold + 2.0 * batch * rows * (2.0 * rank + rope)) / (0.9 * c.dram * hw.dram)
+    memory = np.maximum(memory, hw.crossing(cached))
     compute = waves * (np.ceil(tiles / split) * step + 1e-6 * c.start)
-    joined = 1.5e-6 * c.combine + split * batch * heads * rank * 8.0 / (0.5 * hw.l2)
+    sums = split * batch * heads * rank * 8.0
+    joined = 1.5e-6 * c.combine + sums / (0.5 * hw.l2) + hw.crossing(sums)
     launch = 3e-6 * c.launch + np.where(split > 1.0, joined, 0.0)
     launch = launch + c.row * batch * rows * (rank + rope) * 4.0 / hw.dram
     kernel = launch + soft_maximum(POWER, compute, memory)

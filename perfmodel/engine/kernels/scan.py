@@ -102,8 +102,8 @@ def scan_time(kind: str, batch: Value, query: Value, key_heads: Value, key_dim: 
         flop = tokens * value_heads * (8.0 * CHUNK * (key_dim + value_dim) + 8.0 * key_dim * value_dim)
         blocks, steps = batch * value_heads, chunks
     power = 3.0 * c.overlap
-    cold = 0.2 + 0.8 * miss_share(moved, 0.5 * c.resident * gpu.l2_bytes)
-    memory = moved * cold / (0.9 * c.dram * gpu.dram)
+    cold = 0.2 + 0.8 * miss_share(moved, 0.5 * c.resident * gpu.kept_bytes)
+    memory = np.maximum(moved * cold / (0.9 * c.dram * gpu.dram), gpu.crossing(moved))
     waves = wave_count(blocks, gpu.processors * RESIDENT.get(kind, 1.0), c.tail)
     step = CHUNK_CLOCKS / gpu.clock if kind == "chunk" else ROUND_TRIP
     rounds = waves * (step * c.step * steps + BLOCK_CLOCKS / gpu.clock * c.start)

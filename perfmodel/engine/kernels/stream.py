@@ -2,6 +2,8 @@
 
     time = |launch + |bytes from DRAM, bytes through L2, latency of a row block|_p, host floor|_4
 
+Bytes that stay from kernel to kernel come from L2, on chiplets from the cache that all share.
+
 References
 [1] Williams, Waterman, Patterson, Roofline, CACM 52(4), 2009, doi:10.1145/1498765.1498785.
 [2] Gray, Getting Started with CUDA Graphs, NVIDIA, 2019: 9.6 us for each kernel of 2.9 us [recalled].
@@ -48,8 +50,8 @@ def stream_time(rows: Value, width: Value, element: Value, gpu: GpuFacts,
     c = c or StreamCorrections()
     rows, width = np.asarray(rows, dtype=float), np.asarray(width, dtype=float)
     moved = c.passes * rows * width * element
-    cold = miss_share(moved, 0.5 * c.resident * gpu.l2_bytes)
-    memory = moved * cold / (0.9 * c.dram * gpu.dram)
+    cold = miss_share(moved, 0.5 * c.resident * gpu.kept_bytes)
+    memory = np.maximum(moved * cold / (0.9 * c.dram * gpu.dram), gpu.crossing(moved))
     through = moved / (0.5 * c.l2 * gpu.l2)
     waves = wave_count(rows * width / BLOCK, gpu.processors * 8.0, 0.0)
     rounds = 1e-6 * c.start * waves
