@@ -144,6 +144,23 @@ def test_dropout_and_loss_of_a_pass() -> None:
     assert moved_bytes(added["head_loss"], precision("bf16")) == 8 * 50257 * (2 + 4)
 
 
+def test_loss_of_a_framework_moves_and_keeps_more() -> None:
+    """Per logit: read, widened (2 + 4), copied (4 + 4), read, probabilities written (4 + 4); 16 bytes stay."""
+    graph = pm.workload("gpt3-125m").graph(batch=1, query=8, context=8, logits="all")
+    bf16, logits = precision("bf16"), 8 * 50257
+    for loss, copied, last in (("eager", 2 + 4 + 4 + 4, 4 + 4), ("eager16", 2 + 2, 2 + 2)):
+        ops = {op.name: op for op in with_loss(graph, loss).ops}
+        assert moved_bytes(ops["head_copies"], bf16) == logits * copied
+        assert moved_bytes(ops["head_loss"], bf16) == logits * last
+
+    def kept(loss: str) -> float:
+        step = pm.training("gpt3-125m", "a100-sxm-80gb", batch=1, sequence=8, loss=loss)
+        return float(step.activations)
+
+    assert kept("eager") - kept("fused") == pytest.approx(logits * (16 - 4))
+    assert kept("eager16") - kept("fused") == pytest.approx(logits * (8 - 4))
+
+
 def test_recomputation_costs_what_it_repeats() -> None:
     node = pm.system("a100-sxm-80gb").vary({"device.memory.hbm.capacity": "10 TiB"})
 

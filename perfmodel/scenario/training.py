@@ -41,7 +41,15 @@ from perfmodel.scenario.feasible import divides, layers_of
 from perfmodel.scenario.solve import TOO_LARGE, Scenario
 from perfmodel.workload.compression import trainable
 from perfmodel.workload.graph import Graph
-from perfmodel.workload.learning import DROPOUT, LOSS, backward, fixed, with_dropout, with_loss
+from perfmodel.workload.learning import (
+    DROPOUT,
+    LOGIT_BYTES,
+    LOSS,
+    backward,
+    fixed,
+    with_dropout,
+    with_loss,
+)
 from perfmodel.workload.partition import sequence_parallel as split_tokens
 from perfmodel.workload.step import Step
 from perfmodel.workload.transforms import tensor_parallel
@@ -84,6 +92,7 @@ def training(
     sequence_parallel: bool = False,
     zero: int = 0,
     attention: str = "fused",
+    loss: str = "fused",
     dropout: bool = False,
     precision: str | Mapping[str, str] | Precision = "bf16",
     fidelity: str = "roofline",
@@ -100,6 +109,8 @@ def training(
                        input of each layer only (``full``, the forward pass runs twice)
     sequence_parallel  norms and residuals are split over the tensor-parallel group too
     attention          ``fused`` never stores the scores, ``eager`` passes them through memory and keeps them
+    loss               ``fused`` keeps the probabilities of all positions in fp32; ``eager`` holds the logits
+                       and two gradients too, as code of a framework does, ``eager16`` all in 16 bits
     dropout            of attention probabilities and before residual additions, as GPT is trained
     zero               1: optimiser state, 2: gradients too, 3: weights too are sharded over dp
 
@@ -131,6 +142,7 @@ def training(
         "zero": zero,
         "precision": precision_of(precision),
         "attention": choice("attention", attention, ("fused", "eager")),
+        "loss": choice("loss", loss, tuple(LOGIT_BYTES)),
     }
     return TRAINING.solve(inputs, fixed, fidelity, progress=progress)
 
@@ -154,6 +166,7 @@ class TrainingStep:
         sequence_parallel: bool,
         zero: int,
         attention: str,
+        loss: str,
         dropout: bool,
         precision: Precision,
         model: CostModel,
@@ -166,7 +179,8 @@ class TrainingStep:
         self.whole: Graph = workload.graph(
             Step(micro_batch, sequence, sequence, logits="all", attention=attention)
         )
-        learns = with_loss(with_dropout(self.whole) if dropout else self.whole)
+        self.logit_bytes = LOGIT_BYTES[loss]
+        learns = with_loss(with_dropout(self.whole) if dropout else self.whole, loss)
         #: adapters beside weights that stay as they are
         self.frozen = any(t.role == "adapter" for op in self.whole.ops for t in op.tensors)
         self.graph = tensor_parallel(tp)(learns)
@@ -257,8 +271,8 @@ class TrainingStep:
         size = self.precision.bytes("activation")
         if op.exchange is not None or op.family in UNKEPT:
             return 0.0
-        if op.name.endswith(LOSS):  # fp32 probabilities; with a pipeline another stage has them
-            return op.elements(output=True) * op.count * 4.0 * np.equal(self.pp, 1.0)
+        if op.name.endswith(LOSS):  # with a pipeline another stage has them
+            return op.elements(output=True) * op.count * self.logit_bytes * np.equal(self.pp, 1.0)
         if self.recompute == "full" and op.name not in self.layer_starts:
             return 0.0
         if self.frozen and fixed(op):  # what it read is needed for the gradient of its weights only

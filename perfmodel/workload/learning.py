@@ -4,6 +4,9 @@ References
 [1] Korthikanti et al., Reducing activation recomputation, arXiv:2205.05198 (dropout, what backward keeps).
 [2] Shoeybi et al., Megatron-LM, arXiv:1909.08053 (loss over a divided vocabulary).
 [3] Dao, FlashAttention-2, arXiv:2307.08691 (five products backward for two forward).
+[4] Hugging Face Transformers 4.44, modeling_llama.py, LlamaForCausalLM.forward: logits widened to fp32, then
+    copied without the last position (recalled).
+[5] Qwen, finetune/finetune_qlora_single_gpu.sh (github.com/QwenLM/Qwen): fp16 throughout, the loss included.
 """
 
 from __future__ import annotations
@@ -20,6 +23,9 @@ from perfmodel.workload.rewriting import each
 MASK = "int8"
 #: name endings of what this module adds
 DROPOUT, LOSS = "dropout", "loss"
+#: bytes of a logit that the backward pass starts with.  Fused: probabilities in fp32.  Code of a framework
+#: holds four such tensors: the logits, the logarithm of their softmax, and the gradients of both [4, 5]
+LOGIT_BYTES = {"fused": 4.0, "eager": 4 * 4.0, "eager16": 4 * 2.0}
 #: products of fused attention backward over forward [3]
 ATTENTION_BACKWARD = 2.5
 
@@ -54,8 +60,12 @@ def _dropout(elements: Value, name: str, count: Value, *, residual: bool = False
     return Op("elementwise", {"i": elements, "p": 0.0}, tuple(tensors), work, name, count)
 
 
-def with_loss(graph: Graph) -> Graph:
-    """Cross-entropy in fp32 over the logits; each device keeps its part of the vocabulary [2]."""
+def with_loss(graph: Graph, loss: str = "fused") -> Graph:
+    """Cross-entropy over the logits; each device keeps its part of the vocabulary [2].
+
+    loss  ``fused``: in fp32 from the logits; ``eager``: these are widened to fp32 and copied first [4];
+          ``eager16``: copied and summed in the 16 bits that they have [5]
+    """
 
     def change(op: Op) -> Iterable[Op]:
         out = next((t for t in op.tensors if t.output and t.kind == "logits"), None)
@@ -65,10 +75,18 @@ def with_loss(graph: Graph) -> Graph:
         ways = {} if split is None else {"tp": Split("i")}
         kept = op if split is None else op.divided(tp=replace(split, gather=False))
         elements = out.footprint(op.loops)
-        tensors = (Tensor("logits", ("i",), kind="logits"), Tensor("p", ("i",), output=True, format="fp32"))
+        read = Tensor("logits", ("i",), kind="logits")
+        copy = replace(read, name="copy", format="fp32" if loss == "eager" else "")
+        probabilities = Tensor("p", ("i",), output=True, format="" if loss == "eager16" else "fp32")
+        tensors = (read if loss == "fused" else copy, probabilities)
         work = (Work("vector", 4.0 * elements), Work("special", 1.0 * elements))
-        name = f"{op.name}_{LOSS}"
-        return [kept, Op("elementwise", {"i": elements, "p": 0.0}, tensors, work, name, op.count, split=ways)]
+        name, loops = f"{op.name}_{LOSS}", {"i": elements, "p": 0.0}
+        made = Op("elementwise", loops, tensors, work, name, op.count, split=ways)
+        if loss == "fused":
+            return [kept, made]
+        passes = 2 if loss == "eager" else 1  # widened, then copied
+        copies = [read, replace(copy, output=True, touched=2.0 * passes - 1.0)]
+        return [kept, replace(made, tensors=tuple(copies), work=(), name=f"{op.name}_copies"), made]
 
     return each(change)(graph)
 

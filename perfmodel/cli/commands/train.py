@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sequence-parallel", action="store_true", help="split norms and residuals too")
     parser.add_argument("--zero", type=int, default=0, help="what is sharded over dp: 0, 1, 2 or 3")
     parser.add_argument("--attention", default="fused", help="fused or eager")
+    parser.add_argument("--loss", default="fused", help="fused, eager or eager16: what is kept of the logits")
     parser.add_argument("--dropout", action="store_true", help="dropout, as GPT is trained")
     common.add_model(parser)
     common.add_views(parser)
@@ -55,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
             sequence_parallel=args.sequence_parallel,
             zero=args.zero,
             attention=args.attention,
+            loss=args.loss,
             dropout=args.dropout,
             precision=args.precision,
             fidelity=args.fidelity,
