@@ -9,6 +9,9 @@ global buffer comes closest to the printed one: 0.14 % away at most, the next on
 largest that fits.  Latency and DRAM traffic are not looked at.  CONV1 goes in two halves of 112 columns, else
 its sums do not fit.  Table III lists q = 4, r = 1, t = 4 for CONV3 of AlexNet, but its buffer traffic is that
 of CONV4's mapping (50.2 MB; 69.2 MB as listed).
+
+The zeros of results are printed as those of the next layer's inputs, unless a pooling lies between, which
+takes zeros away: then those of the next inputs that come straight from a convolution stand for them.
 """
 
 from __future__ import annotations
@@ -32,47 +35,55 @@ _FIFTH = RowStationaryMapping(n=3, m=64, e=14, p=16, q=4, r=2, t=2)
 
 @dataclass(frozen=True)
 class Layer:
-    """Filters, channels that a filter sees, groups, size of the results, kernel, stride, and the mapping."""
+    """Filters, channels that a filter sees, groups, size of the results, kernel, stride, and the mapping.
+
+    zeros   share of zeros in the inputs, Tables V and VI (recalled)
+    pooled  the inputs come from a pooling
+    """
 
     filters: int
     channels: int
     size: int
     mapping: RowStationaryMapping
+    zeros: float
     kernel: int = 3
     stride: int = 1
     groups: int = 1
+    pooled: bool = False
 
 
 #: network -> batch and layers
 NETWORKS: Mapping[str, tuple[int, Mapping[str, Layer]]] = {
     "alexnet": (4, {
-        "CONV1": Layer(96, 3, 55, RowStationaryMapping(m=96, e=7, p=16, q=1, t=2), 11, 4),
-        "CONV2": Layer(256, 48, 27, RowStationaryMapping(m=64, e=27, p=16, q=2), 5, 1, 2),
-        "CONV3": Layer(384, 256, 13, _ALEX), "CONV4": Layer(384, 192, 13, _ALEX, groups=2),
-        "CONV5": Layer(256, 192, 13, _ALEX, groups=2),
+        "CONV1": Layer(96, 3, 55, RowStationaryMapping(m=96, e=7, p=16, q=1, t=2), 0.0001, 11, 4),
+        "CONV2": Layer(256, 48, 27, RowStationaryMapping(m=64, e=27, p=16, q=2), 0.387, 5, 1, 2, pooled=True),
+        "CONV3": Layer(384, 256, 13, _ALEX, 0.725, pooled=True),
+        "CONV4": Layer(384, 192, 13, _ALEX, 0.793, groups=2),
+        "CONV5": Layer(256, 192, 13, _ALEX, 0.776, groups=2),
     }),
     "vgg16": (3, {
-        "CONV1-1": Layer(64, 3, 224, _EARLY), "CONV1-2": Layer(64, 64, 224, _EARLY),
-        "CONV2-1": Layer(128, 64, 112, _EARLY), "CONV2-2": Layer(128, 128, 112, _EARLY),
-        "CONV3-1": Layer(256, 128, 56, _THIRD), "CONV3-2": Layer(256, 256, 56, _THIRD),
-        "CONV3-3": Layer(256, 256, 56, _THIRD), "CONV4-1": Layer(512, 256, 28, _FOURTH),
-        "CONV4-2": Layer(512, 512, 28, _FOURTH), "CONV4-3": Layer(512, 512, 28, _FOURTH),
-        "CONV5-1": Layer(512, 512, 14, _FIFTH), "CONV5-2": Layer(512, 512, 14, _FIFTH),
-        "CONV5-3": Layer(512, 512, 14, _FIFTH),
+        "CONV1-1": Layer(64, 3, 224, _EARLY, 0.016), "CONV1-2": Layer(64, 64, 224, _EARLY, 0.477),
+        "CONV2-1": Layer(128, 64, 112, _EARLY, 0.248, pooled=True),
+        "CONV2-2": Layer(128, 128, 112, _EARLY, 0.387),
+        "CONV3-1": Layer(256, 128, 56, _THIRD, 0.397, pooled=True),
+        "CONV3-2": Layer(256, 256, 56, _THIRD, 0.581), "CONV3-3": Layer(256, 256, 56, _THIRD, 0.587),
+        "CONV4-1": Layer(512, 256, 28, _FOURTH, 0.643, pooled=True),
+        "CONV4-2": Layer(512, 512, 28, _FOURTH, 0.747), "CONV4-3": Layer(512, 512, 28, _FOURTH, 0.854),
+        "CONV5-1": Layer(512, 512, 14, _FIFTH, 0.794, pooled=True),
+        "CONV5-2": Layer(512, 512, 14, _FIFTH, 0.874), "CONV5-3": Layer(512, 512, 14, _FIFTH, 0.885),
     }),
 }
 
 
-def predicted(network: str, name: str, zeros_in: float = 0.0, zeros_out: float = 0.0) -> dict[str, float]:
-    """Quantities of Tables V and VI of a layer, by their names in the table of silicon; times in ms.
-
-    zeros_in, zeros_out  shares of zeros in inputs and results, of which the coded DRAM traffic depends
-    """
+def predicted(network: str, name: str) -> dict[str, float]:
+    """Quantities of Tables V and VI of a layer, by their names in the table of silicon; times in ms."""
     batch, layers = NETWORKS[network]
-    one = layers[name]
+    one, order = layers[name], list(layers)
+    later = [layers[other].zeros for other in order[order.index(name) + 1:] if not layers[other].pooled]
     shape = (batch, one.filters, one.channels, one.size, one.size, one.kernel, one.stride, one.mapping)
     run = row_stationary(*shape)
-    moved = row_stationary_traffic(*shape, groups=one.groups, zeros_in=zeros_in, zeros_out=zeros_out)
+    results = [*later, one.zeros][0]
+    moved = row_stationary_traffic(*shape, groups=one.groups, zeros_in=one.zeros, zeros_out=results)
     # Table V counts MB without filters, Table VI MiB with them: so both agree with their mappings to 0.1 %
     buffer = moved.sums + moved.ifmap
     buffer = buffer / 1e6 if network == "alexnet" else (buffer + moved.filters) / 2**20

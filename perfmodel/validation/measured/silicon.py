@@ -74,14 +74,7 @@ def _eyeriss(system: str, quantity: str, figures: Figures) -> tuple[str, float |
     if found is None or found[2] not in eyeriss.NETWORKS[found[1]][1]:
         return "", None
     network, layer, kind = found.groups()
-    order = list(eyeriss.NETWORKS[network][1])
-    later = order[order.index(layer):]
-    # zeros of the results are those of the inputs of the next layer that is printed
-    zeros = [figures[system, key] / 100 for name in later
-             if (key := f"{network}_{name}_zeros_in_ifmap") and (system, key) in figures]
-    if not zeros:
-        return "", None
-    return kind, eyeriss.predicted(network, layer, zeros[0], zeros[min(1, len(zeros) - 1)]).get(kind)
+    return kind, eyeriss.predicted(network, layer).get(kind)
 
 
 def _nvdla(system: str, quantity: str, figures: Figures) -> tuple[str, float | None]:
