@@ -141,7 +141,7 @@ def _attention_decode(q: Question) -> KernelTime:
         q.gpu,
         c,
         rule=rule,
-        copies=query_copies(source, np.asarray(heads), np.asarray(s["h"]), np.asarray(window)),
+        copies=query_copies(source, np.asarray(heads), np.asarray(s["h"]), np.asarray(window), q.gpu),
     )
 
 

@@ -13,7 +13,7 @@ from perfmodel.engine.kernels.facts import GpuFacts, KernelTime
 from perfmodel.engine.kernels.gemm import GemmCorrections, gemm_time
 from perfmodel.engine.kernels.mla import MlaCorrections, mla_decode_time
 from perfmodel.engine.kernels.moe import MoeCorrections, moe_time
-from perfmodel.engine.kernels.splits import FLASH_2, latent_rule, query_copies, split_rule
+from perfmodel.engine.kernels.splits import flash_2, latent_rule, query_copies, split_rule
 from perfmodel.explore.kernel_tables import BYTES, Family, Rows, columns, label, part, roofline, storage_of
 
 #: sources that call another kernel for up to 64 and up to 128 rows
@@ -65,9 +65,9 @@ def _decode(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
     share = rows["n_heads"] / rows["n_kv_heads"]
     source, cache, mode = part(group, 1), part(group, 3), part(group, 4)
     packed = share <= _LARGEST_GROUP.get(source, 1e9)
-    if source in FLASH_2:  # these do not pack the heads of a group where a sliding window is set
+    if flash_2(source, gpu):  # these do not pack the heads of a group where a sliding window is set
         packed = packed & (rows["window"] == 0)
-    copies = query_copies(source, rows["n_heads"], rows["n_kv_heads"], rows["window"])
+    copies = query_copies(source, rows["n_heads"], rows["n_kv_heads"], rows["window"], gpu)
     rule = split_rule(source, cache, mode, gpu)
     return attention_decode_time(rows["batch"], rows["past_len"] + rows["q_len"], rows["n_heads"],
                                  rows["n_kv_heads"], rows["head_dim"], rows["window"],
@@ -82,7 +82,7 @@ def _prefill_group(rows: Rows) -> Any:
 
 def _prefill(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
     source, query, cached = (part(group, i) for i in (1, 2, 3))
-    swapped = (rows["q_len"] == 1) & (rows["window"] == 0) & (source in FLASH_2)
+    swapped = (rows["q_len"] == 1) & (rows["window"] == 0) & flash_2(source, gpu)
     time = attention_prefill_time(
         rows["batch"], rows["q_len"], rows["past_len"], rows["n_heads"], rows["n_kv_heads"],
         rows["head_dim"], rows["window"], BYTES.get(query, 2.0), BYTES.get(cached, 2.0),

@@ -49,6 +49,7 @@ class GpuFacts:
     chiplets: Value = 1.0  #: L2 caches, each of as many processors
     llc_bytes: Value | None = None  #: capacity of a cache behind all L2 [B]; None: there is none
     llc: Value | None = None  #: its bandwidth [B/s]
+    vendor: str = ""  #: maker, where programs of one name differ by it
 
     @property
     def kept_bytes(self) -> Value:
@@ -106,6 +107,7 @@ def gpu_facts(target: Device | System, *, nominal: bool = False) -> GpuFacts:
         chiplets=1.0 if near is None else near.instances,
         llc_bytes=None if behind is None else behind.capacity * behind.instances,
         llc=None if behind is None else _reached(behind, L2_SHARE),
+        vendor=device.vendor,
     )
 
 
@@ -162,10 +164,11 @@ def column(value: Value) -> Any:
 
 def facts_column(gpu: GpuFacts) -> GpuFacts:
     """The facts with a candidate axis, so that arrays of hardware broadcast with candidates."""
-    plain = {f.name: getattr(gpu, f.name) for f in fields(gpu) if f.name != "peak"}
+    numbers = {f.name: getattr(gpu, f.name) for f in fields(gpu) if f.name not in ("peak", "vendor")}
     return GpuFacts(
         peak={key: column(value) for key, value in gpu.peak.items()},
-        **{name: None if value is None else column(value) for name, value in plain.items()},
+        vendor=gpu.vendor,
+        **{name: None if value is None else column(value) for name, value in numbers.items()},
     )
 
 

@@ -109,6 +109,11 @@ def matrix_per_clock(gpu: GpuFacts) -> Any:
     return gpu.matrix("bf16") / gpu.processors / gpu.clock
 
 
+def flash_2(source: str, gpu: GpuFacts) -> bool:
+    """Whether a source names FlashAttention-2 [2]: on chips of other makers another program has that name."""
+    return source in FLASH_2 and gpu.vendor in ("", "NVIDIA")
+
+
 def latent_rule(source: str, gpu: GpuFacts) -> str:
     """Rule of a kernel of absorbed latent attention; TensorRT-LLM does not split with warp-level products."""
     return "none" if source == "default" and np.mean(matrix_per_clock(gpu)) < WARP_LEVEL else "best"
@@ -120,7 +125,7 @@ def split_rule(source: str, cache: str, mode: str, gpu: GpuFacts) -> str:
         return "graph"
     if source in ("vllm_flash_attn_fa3", "flash_attention"):
         return "even"
-    if source in FLASH_2:
+    if flash_2(source, gpu):
         return "flash" if mode == "gqa" else "none"
     blackwell = np.mean(matrix_per_clock(gpu)) > TENSOR_MEMORY
     if source == "vllm_flashinfer_fidecode":
@@ -134,10 +139,10 @@ def split_rule(source: str, cache: str, mode: str, gpu: GpuFacts) -> str:
     return "none" if cache == "fp8" and "fp4" in gpu.peak else "xqa"
 
 
-def query_copies(source: str, heads: Value, kv_heads: Value, window: Value) -> Any:
+def query_copies(source: str, heads: Value, kv_heads: Value, window: Value, gpu: GpuFacts) -> Any:
     """Kernels that only rearrange queries and output: FlashAttention-2 packs heads that share a cache head.
 
     One cache head needs none, its query heads lie together [2].
     """
     packs = (heads > kv_heads) & (kv_heads > 1.0) & (window == 0.0)
-    return np.where(packs, 2.0, 0.0) if source in FLASH_2 else np.zeros_like(packs * 1.0)
+    return np.where(packs, 2.0, 0.0) if flash_2(source, gpu) else np.zeros_like(packs * 1.0)
