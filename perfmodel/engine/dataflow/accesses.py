@@ -32,7 +32,7 @@ class Transfer:
 
     down, received    sent by the outer side, and received by the inner side (more, where multicast)
     up, sent          arriving at the outer side, and leaving the inner side (more, where reduced)
-    down_tiles, received_tiles, up_tiles, sent_tiles  tile transfers behind them
+    down_tiles, received_tiles  tile transfers at either side (of an output: upwards)
     partial           True where what goes up is still to be added to
     """
 
@@ -142,8 +142,13 @@ class _Step:
             open_ = np.logical_and(open_, ~moves)
         return kept, merged
 
-    def _count(self, loop: str, side: tuple[int, str], *, temporal: bool) -> Value:
-        """Iterations of one dimension: in time above the inner level, and in space above `side`."""
+    def _count(
+        self, loop: str, side: tuple[int, str], *, temporal: bool, merge: bool = True
+    ) -> Value:
+        """Iterations of one dimension: in time above the inner level, and in space above `side`.
+
+        merge  tiles that overlap along a window loop count as one
+        """
         factors: list[Value] = []
         counted: list[Value] = []
         for i, node in enumerate(self.nest.nodes):
@@ -155,7 +160,7 @@ class _Step:
             elif i >= self.inner[0] or not temporal:
                 counted.append(False)
             else:
-                idle = np.logical_or(self.kept.get(i, False), self.merged.get(i, False))
+                idle = np.logical_or(self.kept.get(i, False), merge and self.merged.get(i, False))
                 counted.append(np.logical_not(idle))
         return count_iterations(self.problem.bounds[loop], factors, counted)
 
@@ -174,7 +179,8 @@ class _Step:
         return amount
 
     def _tiles(self, side: tuple[int, str]) -> Value:
-        return product(self._count(loop, side, temporal=True) for loop in self.problem.bounds)
+        loops = self.problem.bounds
+        return product(self._count(loop, side, temporal=True, merge=False) for loop in loops)
 
     def transfer(self) -> Transfer:
         """The traffic of this step."""

@@ -75,10 +75,11 @@ def price(
     nest = LoopNest(nest.nodes, {**accelerator.inner_levels, **nest.inner_levels})
     _check_places(accelerator, nest)
     moves = transfers(problem, nest, conventions)
-    traffic = _traffic(problem, accelerator, moves, width, conventions)
+    streams = _streams(problem, accelerator, moves, width, conventions)
+    traffic = _traffic(streams)
     bottlenecks = {"compute": cycles(problem, nest) / accelerator.rate}
     for level in accelerator.levels:
-        bottlenecks.update(_ports(problem, level, moves, traffic, nest, width, conventions))
+        bottlenecks.update(_ports(problem, level, streams, nest, conventions))
     edges = _edges(problem, accelerator, nest, width, conventions)
     edges = edges + _exposed(problem, accelerator, nest, moves, width, conventions)
     total = maximum(*bottlenecks.values()) + edges
@@ -116,42 +117,68 @@ def _check_places(accelerator: Accelerator, nest: LoopNest) -> None:
             raise InfeasibleError(f"mapping does not fit: axis {name} by {over:.12g} positions", over)
 
 
-def _bytes(elements: Value, tiles: Value, bits: Value, level: Level, conventions: Conventions) -> Value:
-    """Bytes of a stream of tiles, each rounded up to whole words if asked for."""
+@dataclass(frozen=True)
+class _Stream:
+    """Tile transfers of one tensor through one port.
+
+    amount  bytes of all of them;  tiles  their number;  each  bytes of one
+    """
+
+    level: str
+    tensor: str
+    side: str
+    amount: Value
+    tiles: Value
+    each: Value
+
+
+def tile_bytes(elements: Value, size: Value, level: Level, conventions: Conventions) -> Value:
+    """Bytes of a tile of elements of a size [B] as a port moves it, in whole words if asked for."""
     if conventions.words == "packed":
-        return elements * bits / 8.0
-    each = np.divide(elements, tiles, out=np.zeros(np.broadcast(elements, tiles).shape), where=tiles > 0)
-    amount = tiles * np.ceil(each * bits / level.word - 1e-9) * level.word / 8.0
-    if conventions.words == "full" and np.all(np.isfinite(level.bandwidth)):
-        amount = np.floor(amount / level.bandwidth + 1e-9) * level.bandwidth
-    return amount
+        return elements * size
+    word = level.word / 8.0
+    return np.ceil(elements * size / word - 1e-9) * word
 
 
-def _traffic(
+def _streams(
     problem: Problem, accelerator: Accelerator, moves: Sequence[Transfer], width: Widths,
     conventions: Conventions,
-) -> dict[tuple[str, str], Traffic]:
-    read: dict[tuple[str, str], Value] = {}
-    write: dict[tuple[str, str], Value] = {}
+) -> list[_Stream]:
+    """Everything that moves."""
+    made: list[_Stream] = []
 
-    def add(table: dict[tuple[str, str], Value], key: tuple[str, str], amount: Value) -> None:
-        table[key] = table.get(key, 0.0) + amount
+    def add(name: str, tensor: str, side: str, elements: Value, tile: Value, bits: Value) -> None:
+        level, tiles = accelerator.level(name), elements / tile
+        each = tile_bytes(tile, bits / 8.0, level, conventions)
+        amount = elements * bits / 8.0 if conventions.words == "packed" else tiles * each
+        if conventions.words == "full" and np.all(np.isfinite(level.bandwidth)):
+            amount = np.floor(amount / level.bandwidth * (1 + 1e-12)) * level.bandwidth
+        made.append(_Stream(name, tensor, side, amount, tiles, each))
 
     for move in moves:
-        role = problem.operand(move.tensor).role
-        up, down = width.of(role, move.partial), width.of(role, True)
-        outer, key = accelerator.level(move.outer), (move.outer, move.tensor)
-        add(read, key, _bytes(move.down, move.down_tiles, down, outer, conventions))
-        add(write, key, _bytes(move.up, move.down_tiles, up, outer, conventions))
+        operand = problem.operand(move.tensor)
+        up, down = width.of(operand.role, move.partial), width.of(operand.role, True)
+        outside = (move.up if operand.output else move.down) / move.down_tiles
+        add(move.outer, move.tensor, "read", move.down, outside, down)
+        add(move.outer, move.tensor, "write", move.up, outside, up)
         if move.inner == MAC:
             continue
-        inner, key = accelerator.level(move.inner), (move.inner, move.tensor)
-        add(write, key, _bytes(move.received, move.received_tiles, down, inner, conventions))
+        inside = (move.sent if operand.output else move.received) / move.received_tiles
+        add(move.inner, move.tensor, "write", move.received, inside, down)
         leaves = move.sent if conventions.drain_reads == "counted" else 0.0
-        add(read, key, _bytes(leaves, move.received_tiles, up, inner, conventions))
+        add(move.inner, move.tensor, "read", leaves, inside, up)
     for name, elements in problem.extra.items():
-        add(read, (accelerator.levels[0].name, name), elements * width.weight / 8.0)
-    return {key: Traffic(read.get(key, 0.0), write.get(key, 0.0)) for key in {**read, **write}}
+        amount = elements * width.weight / 8.0
+        made.append(_Stream(accelerator.levels[0].name, name, "read", amount, 0.0, amount))
+    return made
+
+
+def _traffic(streams: Iterable[_Stream]) -> dict[tuple[str, str], Traffic]:
+    totals: dict[tuple[str, str], dict[str, Value]] = {}
+    for stream in streams:
+        own = totals.setdefault((stream.level, stream.tensor), {"read": 0.0, "write": 0.0})
+        own[stream.side] = own[stream.side] + stream.amount
+    return {key: Traffic(**amounts) for key, amounts in totals.items()}
 
 
 def _instances(problem: Problem, nest: LoopNest, level: str) -> Value:
@@ -175,31 +202,23 @@ def _instances(problem: Problem, nest: LoopNest, level: str) -> Value:
 
 
 def _ports(
-    problem: Problem, level: Level, moves: Sequence[Transfer], traffic: Mapping[tuple[str, str], Traffic],
-    nest: LoopNest, width: Widths, conventions: Conventions,
+    problem: Problem, level: Level, streams: Iterable[_Stream], nest: LoopNest, conventions: Conventions
 ) -> dict[str, Value]:
     """Cycles of each port of a level."""
-    own = {tensor: t for (name, tensor), t in traffic.items() if name == level.name}
+    own = [stream for stream in streams if stream.level == level.name]
     if not own or np.all(np.isinf(level.bandwidth)):
         return {}
     lanes = _instances(problem, nest, level.name)
-
-    def time(amount: Value, tensor: str) -> Value:
-        whole = amount / level.bandwidth / lanes
-        if conventions.ports == "fluid":
-            return whole
-        tiles: Value = 0.0
-        for move in moves:
-            if move.tensor == tensor and level.name in (move.outer, move.inner):
-                tiles = tiles + (move.down_tiles if move.outer == level.name else move.received_tiles)
-        tiles = np.maximum(tiles / lanes, 1e-300)
-        return tiles * np.ceil(whole / tiles - 1e-9)
-
-    reads: Value = sum((time(t.read, tensor) for tensor, t in own.items()), 0.0)
-    writes: Value = sum((time(t.write, tensor) for tensor, t in own.items()), 0.0)
+    busy: dict[str, Value] = {"read": 0.0, "write": 0.0}
+    for stream in own:
+        # tensors that are not mapped (no tiles) stream without gaps
+        time: Value = stream.amount / level.bandwidth
+        if conventions.ports == "turns" and stream.tensor not in problem.extra:
+            time = stream.tiles * np.ceil(stream.each / level.bandwidth - 1e-9)
+        busy[stream.side] = busy[stream.side] + time / lanes
     if level.shared_ports:
-        return {level.name: reads + writes}
-    return {f"{level.name}.read": reads, f"{level.name}.write": writes}
+        return {level.name: busy["read"] + busy["write"]}
+    return {f"{level.name}.{side}": time for side, time in busy.items()}
 
 
 def first_words(
