@@ -18,9 +18,9 @@ from perfmodel.validation.heldout import constants, held_out
 from perfmodel.validation.papers_page import offers
 
 #: what has been reached; the numbers may only grow
-PREDICTED, WITHIN = 898, 720
+PREDICTED, WITHIN = 948, 765
 #: papers in scope for which no row is predicted; the number may only fall
-UNCOVERED = 40
+UNCOVERED = 28
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +96,7 @@ def test_sides_and_orders_are_gates(outcomes):
     assert bound.side == "least" and bound.within
     lower = cases.Outcome(bound.published, bound.published.value / 2, "roofline", "", side="least")
     assert not lower.within
+    assert not bound.measured and outcomes["S104-T2-GEMM-01"].measured  # a distance from a side is no error
     order = outcomes["S009-PARALLEL-01"]
     assert order.within
     assert not cases.Outcome(order.published, 9.0, "roofline", "", ordered=False).within

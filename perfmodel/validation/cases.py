@@ -117,6 +117,11 @@ class Outcome:
         return self.published.rel_tol is not None or self.published.abs_tol is not None
 
     @property
+    def measured(self) -> bool:
+        """The distance from the published number is an error: not where only a side of it is published."""
+        return math.isfinite(self.predicted) and (self.limited or not self.side)
+
+    @property
     def status(self) -> str:
         """``pass``, ``FAIL``, ``miss`` (outside, with its reason written down) or ``report``."""
         if self.problem:

@@ -22,7 +22,6 @@ OPEN: Mapping[str, str] = {
     "S084": "the energy of the other parts of the SoC is not printed",
     "S088": "8-bit rows: one network per device leaves no constant to take from another",
     "S090": "the accepted length of the drafts is not printed",
-    "S108": "the formats of the baseline accelerator are not printed",
     "S111": "stages of one kernel's development: software, not hardware",
     "S116": "the rates of the vector DSP have no description yet",
 }
@@ -75,7 +74,7 @@ def _by_fidelity(outcomes: Mapping[str, Outcome]) -> list[str]:
     lines = ["| fidelity | predicted | within | mean error | median error |", "|---|---|---|---|---|"]
     for fidelity in ("count", "roofline", "dataflow", "calibrated"):
         found = [o for o in outcomes.values() if o.fidelity == fidelity and o.published.gate != "report"]
-        errors = np.array([abs(o.error) for o in found if np.isfinite(o.predicted)])
+        errors = np.array([abs(o.error) for o in found if o.measured])
         if len(errors):
             lines.append(
                 f"| {fidelity} | {len(found)} | {sum(o.within for o in found)} | {100 * errors.mean():.1f} % "

@@ -64,9 +64,11 @@ def _closeness(outcomes: Sequence[Outcome]) -> str:
     if not outcomes:
         return "-"
     gated = [o for o in outcomes if o.limited or o.published.gate != "report"]
-    median = np.median([abs(o.error) for o in outcomes if np.isfinite(o.predicted)])
-    share = f"{sum(o.within for o in gated)} of {len(gated)}, " if gated else ""
-    return f"{share}{100.0 * median:.2g} %"
+    errors = [abs(o.error) for o in outcomes if o.measured]
+    parts = [f"{sum(o.within for o in gated)} of {len(gated)}"] if gated else []
+    if errors:
+        parts.append(f"{100.0 * float(np.median(errors)):.2g} %")
+    return ", ".join(parts)
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ class Validation:
         """Number of cases, share within tolerance, and error statistics."""
         if self.scores:
             return dict(self.scores["summary"])
-        errors = np.array([abs(o.error) for o in self.outcomes if np.isfinite(o.predicted)])
+        errors = np.array([abs(o.error) for o in self.outcomes if o.measured])
         gated = [o for o in self.outcomes if o.published.gate != "report"]
         counts = {s: sum(o.status == s for o in self.outcomes) for s in ("pass", "miss", "FAIL", "report")}
         return {
