@@ -11,7 +11,6 @@ from perfmodel.engine.kernels.attention_prefill import attention_prefill_time
 from perfmodel.engine.kernels.facts import GpuFacts, facts_column, gpu_facts, tile_fetches
 from perfmodel.engine.kernels.gemm import Storage, gemm_time, power_strength
 from perfmodel.engine.kernels.mla import mla_decode_time
-from perfmodel.engine.kernels.splits import query_copies, split_rule
 from perfmodel.engine.kernels.stream import stream_time
 
 ONE = GpuFacts(processors=64.0, clock=1e9, dram=1e12, l2_bytes=32e6, l2=8e12, peak={"bf16": 100e12}, special=1e12)
@@ -104,12 +103,3 @@ def test_levels_of_chiplets_vary_as_axes():
     assert values.shape == (2, 2)
     assert values[0, 1] > values[1, 1]  # less bandwidth
     assert values[0, 1] > values[0, 0]  # more chiplets
-
-
-def test_the_rules_of_flash_attention_2_are_those_of_its_maker_alone():
-    """The kernel that vLLM calls flash_attn on Intel splits the cache of one long sequence; that of CUDA does not."""
-    intel = gpu_facts(pm.device("b60"))
-    assert split_rule("vllm_flash_attn", "bfloat16", "mha", gpu_facts(pm.device("a100-sxm-80gb"))) == "none"
-    assert split_rule("vllm_flash_attn", "bfloat16", "mha", intel) == "best"
-    assert query_copies("vllm_flash_attn", 32.0, 8.0, 0.0, intel) == 0.0
-    assert facts_column(intel).vendor == "Intel"

@@ -164,13 +164,19 @@ def _quantise_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:
 
 
 def _collective(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
-    return collective_kernel_time(part(group, 1), rows["num_gpus"], rows["message_bytes"], gpu, c,
+    return collective_kernel_time(part(group, 1), rows["num_gpus"], _whole(rows, group), gpu, c,
                                   direct="custom" in part(group, 0))
 
 
 def _collective_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:
     pattern = PATTERNS.get(part(group, 1), part(group, 1))
-    return VOLUME[pattern](rows["num_gpus"]) * rows["message_bytes"] / gpu.link
+    return VOLUME[pattern](rows["num_gpus"]) * _whole(rows, group) / gpu.link
+
+
+def _whole(rows: Rows, group: str) -> Any:
+    """Bytes of the whole tensor; an all-gather of oneCCL counts the share that each rank sends (its API)."""
+    share = part(group, 0) == "oneccl" and part(group, 1) == "all_gather"
+    return rows["message_bytes"] * (rows["num_gpus"] if share else 1.0)
 
 
 def _collective_group(rows: Rows) -> Any:
