@@ -58,6 +58,15 @@ def test_bubble() -> None:
     assert interleaved.step_time == pytest.approx(work / 64 * (64 + 7 / 4) / 8 + optimiser / 8, rel=1e-5)
 
 
+def test_stages_that_do_not_divide_the_layers_wait_for_the_largest():
+    """32 layers on 5 stages: 7 in the largest, as 35 layers would have."""
+    node = pm.system("a100-sxm-80gb", count=8)
+    uneven, even = (pm.training("llama-2-7b", node, batch=64, sequence=512, pp=pp) for pp in (5, 8))
+    assert uneven.weights / even.weights == pytest.approx(7 / 4)
+    # 64 micro-batches and pp - 1 to fill, each of 7 or 4 layers
+    assert uneven.step_time / even.step_time == pytest.approx((64 + 4) * 7 / ((64 + 7) * 4), rel=0.02)
+
+
 @pytest.mark.parametrize(
     ("hidden", "layers", "heads", "tp", "pp", "interleave", "micro"),
     [(6144, 48, 64, 8, 1, 1, 4), (12288, 96, 96, 8, 8, 3, 1)],

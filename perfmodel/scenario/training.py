@@ -1,9 +1,10 @@
 """Training step of a sequence model under tensor, pipeline and data parallelism.
 
-    step = (m + (pp - 1)/v) (t_forward + t_backward)/pp + exposed gradient all-reduce + optimiser
+    step = (m + (pp - 1)/v) (t_forward + t_backward) s + exposed gradient all-reduce + optimiser
 
-m micro-batches per pipeline, v model chunks per stage (interleaving) [1].  The backward pass has ops of its
-own: gradients of inputs and weights, each as large as the forward product; recomputation repeats the forward.
+m micro-batches per pipeline, v model chunks per stage (interleaving) [1], s the share of the layers in the
+largest stage: 1/pp where pp v divides the layers.  The backward pass has ops of its own: gradients of inputs
+and weights, each as large as the forward product; recomputation repeats the forward.
 A model with adapters trains these alone: other weights have no gradient and no optimiser state, and may be
 stored in a narrower format [4].
 
@@ -23,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from perfmodel.algebra import Value, maximum, total
+from perfmodel.algebra import Value, ceil_div, maximum, total
 from perfmodel.arguments import choice, whole
 from perfmodel.engine.collective import collective_time
 from perfmodel.engine.fidelity import CostModel
@@ -218,18 +219,26 @@ class TrainingStep:
         size = self.parameters * self.precision.bytes("communication")
         return collective_time("all_reduce", size, self.dp, link.bandwidth, link.latency, "ring")
 
+    @cached_property
+    def share(self) -> Value:
+        """Share of the layers in the largest stage, whose pace is that of all."""
+        layers = layers_of(self.workload)
+        if np.isinf(layers):  # a model that does not say how many it has is cut evenly
+            return 1.0 / self.pp
+        return ceil_div(layers, self.pp * self.interleave) * self.interleave / layers
+
     @property
     def parameters(self) -> Value:
-        """Weights of one device that learn, before any sharding over dp."""
+        """Weights of one device of the largest stage that learn, before any sharding over dp."""
         learn = trainable(self.graph) if self.frozen else self.graph.elements("weight")
-        return learn / self.pp
+        return learn * self.share
 
     def step_time(self) -> Value:
         """Time of one optimiser step [s]."""
         forward, backward = (total(c.time for c in costs) for costs in (self.forward, self.backward))
         slots = self.micro_batches + (self.pp - 1.0) / self.interleave
-        compute = slots * (forward + backward) / self.pp
-        hidden = 0.0 * backward if self.zero >= 2 else backward / self.pp  # behind the last backward pass
+        compute = slots * (forward + backward) * self.share
+        hidden = 0.0 * backward if self.zero >= 2 else backward * self.share  # behind the last backward pass
         exposed = maximum(self.gradient_exchange() - hidden, 0.0)
         return compute + exposed + self.cost(self.update()).time
 
@@ -248,14 +257,14 @@ class TrainingStep:
 
     def memory(self) -> tuple[Value, Value]:
         """Weights with gradients and optimiser state, and activations, of the first stage [B]."""
-        stored = self.graph.bytes("weight", self.precision) / self.pp
+        stored = self.graph.bytes("weight", self.precision) * self.share
         weights = stored / (self.dp if self.zero >= 3 else 1.0) + self.parameters * (
             4.0 / (self.dp if self.zero >= 2 else 1.0)
             + OPTIMISER_BYTES / (self.dp if self.zero >= 1 else 1.0)
         )
-        # the first stage holds pp micro-batches of a pp-th of the layers; interleaving adds a little [2]
+        # the first stage holds pp micro-batches of its layers; interleaving adds a little [2]
         chunks = 1.0 + (self.pp - 1.0) / (self.pp * self.interleave) * (self.interleave > 1.0)
-        return weights, chunks * total(self.kept(op) for op in self.graph.ops)
+        return weights, chunks * self.pp * self.share * total(self.kept(op) for op in self.graph.ops)
 
     @cached_property
     def layer_starts(self) -> frozenset[str]:
