@@ -18,9 +18,9 @@ from perfmodel.validation.heldout import constants, held_out
 from perfmodel.validation.papers_page import offers
 
 #: what has been reached; the numbers may only grow
-PREDICTED, WITHIN = 948, 765
+PREDICTED, WITHIN = 955, 769
 #: papers in scope for which no row is predicted; the number may only fall
-UNCOVERED = 28
+UNCOVERED = 26
 
 
 @pytest.fixture(scope="module")
