@@ -83,15 +83,45 @@ def test_families_share_a_gpu_not_a_processor():
     assert family("gold_6240") == "gold_6240" and family("gold_6226") != family("gold_6240")
 
 
-def test_dead_edges_of_a_cell():
-    # edge 0-1 convolution, 1-3 convolution; 0-2 convolution but nothing leaves node 2: dead
-    cell = np.array([[3, 3, 0, 0, 3, 0]])
-    assert spaces.live_edges(cell).tolist() == [[True, False, False, False, True, False]]
-    assert spaces.longest_path(cell, spaces.live_edges(cell), (0, 0, 1, 1, 0)).tolist() == [2]
+def test_edges_that_an_engine_leaves_out():
+    # 0-1, 1-3 convolutions; 0-2 convolution but nothing leaves node 2; 1-2 skip into the same end
+    cell = np.array([[3, 3, 1, 0, 3, 0]])
+    assert spaces.needed_edges(cell).tolist() == [[True, False, False, False, True, False]]
 
 
 def test_counts_of_a_cell_by_hand():
-    found = spaces.nasbench201(np.array([[3, 0, 0, 0, 3, 0], [2, 0, 0, 0, 2, 0], [0] * 6]))
-    # 2 convolutions x 5 cells x 3 stages, beside 1 stem and 2 x 2 of the reductions
-    assert found["all kernels dense"].tolist() == [2 * 5 * 3 + 1 + 4, 1 + 4, 1 + 4]
-    assert found["connected"].tolist() == [1, 1, 0]
+    found = spaces.nasbench201(np.array([[3, 3, 0, 0, 3, 0], [2, 0, 0, 0, 2, 0], [0] * 6]))
+    assert found["conv 3x3"].tolist() == [[3, 0, 0], [2, 0, 0]]  # all edges, those that reach the output
+    assert found["conv 1x1"].tolist() == [[0, 2, 0], [0, 2, 0]]
+
+
+def test_samples_tell_which_count_a_device_follows(devices):
+    features, times = devices
+    rng = np.random.default_rng(1)
+    other = features * np.column_stack([np.ones(400), rng.integers(0, 2, (400, 4))])  # leaves some things out
+    views = np.stack([features, other])
+    prior = fewshot.learn_prior(views, times[1:])
+    new = other @ np.array([0.1, 0.7, 0.6, 0.4, 0.1])
+    picked = fewshot.choose(views, 10, prior)
+    model = fewshot.fit(views[:, picked], new[picked], prior)
+    assert model.shares[model.views == 1].sum() > 0.99
+    assert np.median(np.abs(model.predict(views) / new - 1)) < 0.03
+
+
+def test_two_slow_moments_among_ten_samples_do_no_harm(devices):
+    features, times = devices
+    prior = fewshot.learn_prior(features, times[1:])
+    picked = fewshot.choose(features, 10, prior)
+    samples = times[0, picked].copy()
+    samples[[2, 6]] *= [1.7, 2.1]
+    error = np.abs(fewshot.fit(features[picked], samples, prior).predict(features) / times[0] - 1)
+    assert np.median(error) < 0.08
+
+
+def test_a_device_like_no_other_is_still_learned(devices):
+    features, times = devices
+    prior = fewshot.learn_prior(features, times[1:])
+    strange = features @ np.array([0.1, 0.02, 0.05, 3.0, 0.3])
+    picked = fewshot.choose(features, 10, prior)
+    model = fewshot.fit(features[picked], strange[picked], prior)
+    assert np.corrcoef(model.predict(features), strange)[0, 1] > 0.99

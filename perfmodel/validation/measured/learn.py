@@ -75,7 +75,7 @@ def text(found: Measured) -> tuple[str, str]:
         use = np.isfinite(times)
         shared = Task(
             task.name,
-            {k: v[use] / s for (k, v), s in zip(task.features.items(), scale, strict=True)},
+            {k: v[..., use] / s for (k, v), s in zip(task.features.items(), scale, strict=True)},
             task.form,
             floor=task.floor,
             ridge=task.ridge,

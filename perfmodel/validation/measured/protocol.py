@@ -27,7 +27,7 @@ class Task:
     """Networks to be predicted.
 
     name       file of constants: ``hardware_specs/calibrations/fewshot_<name>.yaml``
-    features   feature -> [N]
+    features   feature -> [N], or [V, N] where devices follow different counts of it
     form       additive, logarithmic or positive: how features make a time
     criterion  how samples are chosen, see ``fewshot.choose``
     deviation  [F, F] directions in which a new device may differ (additive and logarithmic)
@@ -44,9 +44,9 @@ class Task:
     stray: float = positive.STRAY
 
     def table(self, scale: Sequence[float] | None = None) -> Any:
-        """Features [N, F], each divided by its scale."""
-        columns = np.stack([np.asarray(v, dtype=np.float64) for v in self.features.values()], axis=1)
-        return columns / (np.asarray(self.scale) if scale is None else np.asarray(scale))
+        """Features [N, F] or [V, N, F], each divided by its scale."""
+        columns = np.broadcast_arrays(*(np.asarray(v, dtype=np.float64) for v in self.features.values()))
+        return np.stack(columns, axis=-1) / np.asarray(self.scale if scale is None else scale)
 
     @property
     def scale(self) -> list[float]:
@@ -98,7 +98,7 @@ def few_shot(task: Task, device: str, times: Any, samples: int = SAMPLES) -> tup
     others = {n: d for n, d in shipped["devices"].items() if family(d.get("device", n)) != family(device)}
     if not others:
         raise ArgumentError("prior", device, "constants of at least one other device")
-    x = task.table(shipped["scale"])[rows]
+    x = task.table(shipped["scale"])[..., rows, :]
     fitted = _positive if task.form == "positive" else _linear
     picked, model = fitted(
         task,
@@ -109,8 +109,8 @@ def few_shot(task: Task, device: str, times: Any, samples: int = SAMPLES) -> tup
         samples,
     )
     rest = np.setdiff1d(np.arange(len(rows)), picked)
-    predicted = model.predict(x[rest])
-    low, high = model.interval(x[rest])
+    predicted = model.predict(x[..., rest, :])
+    low, high = model.interval(x[..., rest, :])
     scored = errors(predicted, values[rows][rest], low, high)
     return {"samples": len(picked), "prior": len(others), **scored}, (rows[rest], predicted, low, high)
 
@@ -128,7 +128,7 @@ def _linear(
         logarithmic=task.form == "logarithmic",
     )
     picked = fewshot.choose(x, samples, prior, task.criterion)
-    return picked, fewshot.fit(x[picked], times[picked], prior)
+    return picked, fewshot.fit(x[..., picked, :], times[picked], prior)
 
 
 def _positive(

@@ -1,19 +1,18 @@
 """Physical features of whole search spaces, from the op counts of their networks; every network is a row.
 
-Operations, elements moved and kernels by kind of layer.  In NAS-Bench-201 an edge that no path from the input
-to the output uses is dead: an eager framework computes it, an inference engine does not, so both are counted.
+Operations, elements moved and kernels by kind of layer.  In NAS-Bench-201 an edge whose result never reaches
+the output is computed by an eager framework and left out by an inference engine: there are two counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from perfmodel.workload.graph import Graph
-from perfmodel.workload.nets.nas import CELL_EDGES, FBNet, NasBench201, OfaMobileNet
+from perfmodel.workload.nets.nas import CELL_EDGES, CELL_OPERATIONS, FBNet, OfaMobileNet
 from perfmodel.workload.step import Step
 
 Features = Mapping[str, Any]
@@ -66,48 +65,30 @@ def varying(features: Features) -> dict[str, Any]:
 
 
 def nasbench201(edges: Any) -> dict[str, Any]:
-    """Features of cells: edges [N, 6], operation of each edge by its number in ``CELL_OPERATIONS``."""
+    """Operations of cells: edges [N, 6], operation of each edge by its number in ``CELL_OPERATIONS``.
+
+    Every cell of a network is the same, so its edges of each kind tell all; two counts of them [2, N].
+    """
     table = np.asarray(edges)
-    alive = live_edges(table)
-    found: dict[str, Any] = {}
-    for word, choices in (("all", table), ("live", np.where(alive, table, 0))):
-        graph = _graph(replace(NasBench201(), edges=tuple(choices.T.astype(np.float64))))
-        for name, value in counts(graph, len(table)).items():
-            if name.startswith("kernels"):
-                found[f"{word} {name}"] = value
-        for operation in range(1, 5):
-            found[f"{word} edges {operation}"] = np.sum(choices == operation, axis=1) * 1.0
-    # an inference engine folds a network away whose output does not depend on its input
-    found["connected"] = np.any(alive[:, 3:], axis=1) * 1.0
-    found["longest path of convolutions"] = longest_path(table, alive, (0, 0, 1, 1, 0))
-    found["longest path of kernels"] = longest_path(table, alive, (0, 0, 1, 1, 1))
-    return varying(found)
+    needed = np.where(needed_edges(table), table, 0)
+    return {
+        "constant": np.ones(len(table)),
+        **{
+            operation: np.stack([np.sum(choices == k, axis=1) for choices in (table, needed)])
+            for k, operation in enumerate(CELL_OPERATIONS)
+            if k > 0
+        },
+    }
 
 
-def live_edges(edges: Any) -> Any:
-    """Edges on a path from the input to the output of the cell [N, 6]."""
+def needed_edges(edges: Any) -> Any:
+    """Edges from which a path leads to the output of the cell [N, 6]."""
     used = np.asarray(edges) != 0
-    reached = np.zeros((len(used), 4), bool)
     needed = np.zeros((len(used), 4), bool)
-    reached[:, 0] = needed[:, 3] = True
-    for index, (source, target) in enumerate(CELL_EDGES):
-        reached[:, target] |= reached[:, source] & used[:, index]
+    needed[:, 3] = True
     for index, (source, target) in reversed(list(enumerate(CELL_EDGES))):
         needed[:, source] |= needed[:, target] & used[:, index]
-    return np.stack(
-        [used[:, i] & reached[:, s] & needed[:, t] for i, (s, t) in enumerate(CELL_EDGES)], axis=1
-    )
-
-
-def longest_path(edges: Any, alive: Any, weight: tuple[float, ...]) -> Any:
-    """Largest sum of weights (by operation) on a path from input to output [N]."""
-    depth = np.full((len(edges), 4), -np.inf)
-    depth[:, 0] = 0.0
-    steps = np.asarray(weight)[np.asarray(edges)]
-    for index, (source, target) in enumerate(CELL_EDGES):
-        along = np.where(alive[:, index], depth[:, source] + steps[:, index], -np.inf)
-        depth[:, target] = np.maximum(depth[:, target], along)
-    return np.maximum(depth[:, 3], 0.0)
+    return np.stack([used[:, i] & needed[:, target] for i, (_, target) in enumerate(CELL_EDGES)], axis=1)
 
 
 def fbnet(choices: Any) -> dict[str, Any]:
