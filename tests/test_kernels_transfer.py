@@ -95,6 +95,22 @@ def test_what_rows_tell_less_well_is_drawn_to_its_start():
     assert found.values["launch"] == pytest.approx(9.0)
 
 
+def test_a_kernel_that_no_donor_knows_is_nearer_to_its_start_and_to_the_kind_of_chip():
+    donors = {"b200-sxm": {"vllm/cutlass/fp8": entry(dram=0.5, launch=9.0, step=1.0)}}
+    starts = {"dram": 1.0, "launch": 1.5, "step": 1.0}
+    found = pass_on("l40s", "moe", "vllm/triton/fp8", donors, starts).values
+    assert found["dram"] == pytest.approx(0.5**0.4)
+    assert found["launch"] == pytest.approx(9.0**0.4 * 1.5**0.6)
+    assert found["step"] == pytest.approx(2.5)
+    assert pass_on("l40s", "gemm", "vllm/new/fp8", donors, starts).values["launch"] == pytest.approx(9.0)
+
+
+def test_an_untuned_kernel_is_not_lent():
+    device, _, group = lineage().untuned[0].partition("/moe/")
+    donors = {device: {group: entry(dram=0.2), "trtllm/cutlass/fp8": entry(dram=1.0)}}
+    assert pass_on("l40s", "moe", group, donors, {"dram": 1.0}).values["dram"] == pytest.approx(1.0)
+
+
 def test_the_floor_of_a_caller_is_lent_within_its_backend():
     donors = {"h100-sxm5": {"vllm/linear/bfloat16": entry(host=40.0)}}
     starts = {"host": 0.1, "launch": 1.7}
@@ -106,6 +122,7 @@ def test_corrections_are_worth_less_or_more_on_another_kind_of_chip():
     assert scale("resident", "gemm", "h100-sxm5", "l40s") == 2.0
     assert scale("resident", "gemm", "rtx-pro-6000-server", "a100-sxm-80gb") == 0.5
     assert scale("step", "gemm", "l40s", "h100-sxm5") == pytest.approx(1 / 2.5)
+    assert scale("step", "moe/vllm/marlin_experts/int4_wo", "h100-sxm5", "l40s") == 1.0  # of a warp everywhere
     assert scale("start", "attention_prefill", "h100-sxm5", "l40s") == 0.5
     assert scale("start", "attention_decode", "h100-sxm5", "l40s") == 1.0  # not one of its families
     assert scale("step", "mamba2", "l40s", "h100-sxm5") == scale("dram", "gemm", "l40s", "h100-sxm5") == 1.0

@@ -6,8 +6,9 @@
                worth on the one kind of chip over the other; weight exp(-0.3 x score below the best), three
                times that for a donor that knows the kernel, none 4 below the best
 
-Fixed times, latencies and rates that rows tell well (`whole`) are the mean itself.  A floor set by the caller
-is that of a backend: another one does not have it.
+Fixed times, latencies and rates that rows tell well (`whole`) are the mean itself.  Where no donor knows the
+kernel, others say little of it: start^0.6 x mean^0.4 for all of them.  The start is multiplied by what
+the correction is worth, too.  A floor set by the caller is that of a backend: another one does not have it.
 
 Architectures, traits, weights and worths are data (``hardware_specs/calibrations/lineage.yaml``); the errors
 and the interval of what is passed on are those on measured devices whose own file was left out
@@ -30,8 +31,10 @@ from perfmodel.spec import FrozenMap, Provenance, anything, load, many, text
 PER_DISTANCE, REACH, FADING = 4.0, 4.0, 0.3
 #: fixed times above this multiple of the least are those of a slow caller, not of the kernel
 SLOW_CALLER = 8.0
-#: weight of a donor that knows the kernel over one that lends the mean of others; share of a lent correction
-KNOWS, KEPT = 3.0, 0.8
+#: weight of a donor that knows the kernel over one that lends the mean of others
+KNOWS = 3.0
+#: share of a lent correction, the rest being the documented start: of a kernel that a donor knows, of another
+KEPT, GUESSED = 0.8, 0.4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +48,8 @@ class Lineage:
     weights: Any = anything(doc="trait -> distance of two architectures that differ in it")
     scales: Any = anything(doc="correction -> trait, its worth by value of the trait, families (not) meant")
     whole: tuple[str, ...] = many(text(), doc="corrections lent as they are, not drawn to their start")
+    untuned: tuple[str, ...] = many(text(), doc="device/family/group of kernels that are not lent")
+    alike: tuple[str, ...] = many(text(), doc="families whose other kernels tell as much as the same one")
     architectures: Any = anything(doc="name -> devices (patterns) and traits")
     provenance: FrozenMap[Provenance] = field(default_factory=FrozenMap, compare=False, repr=False)
 
@@ -76,16 +81,27 @@ def distance(one: str, other: str) -> float:
     ))
 
 
-def scale(correction: str, family: str, donor: str, device: str) -> float:
-    """What a correction of a donor is multiplied by on a device."""
-    known, names = lineage(), (architecture(donor), architecture(device))
+def worth(correction: str, kernel: str, device: str) -> float:
+    """What a correction is on the kind of chip of a device, over that on the kind of its documented start.
+
+    kernel  ``family/group``; a rule names beginnings of it
+    """
+    known, name = lineage(), architecture(device)
     rule = known.scales.get(correction)
-    if rule is None or "" in names:
+    if rule is None or not name:
         return 1.0
-    if family in rule.get("except", ()) or family not in rule.get("for", (family,)):
+    meant, others = (any(fnmatch(kernel, one + "*") for one in rule.get(key, default))
+                     for key, default in (("for", ("",)), ("except", ())))
+    if others or not meant:
         return 1.0
-    theirs, mine = (rule["worth"].get(known.architectures[name][rule["trait"]], 1.0) for name in names)
-    return float(mine / theirs)
+    return float(rule["worth"].get(known.architectures[name][rule["trait"]], 1.0))
+
+
+def scale(correction: str, kernel: str, donor: str, device: str) -> float:
+    """What a correction of a donor is multiplied by on a device."""
+    if "" in (architecture(donor), architecture(device)):
+        return 1.0
+    return worth(correction, kernel, device) / worth(correction, kernel, donor)
 
 
 def likeness(asked: str, candidate: str) -> tuple[float, float]:
@@ -139,12 +155,17 @@ def stand_ins(group: str, known: Mapping[str, Any]) -> dict[str, float]:
     scores = {name: likeness(group, name) for name in known}
     kind = max(score[0] for score in scores.values())
     same = {name: score[1] for name, score in scores.items() if score[0] >= kind - 0.05}
-    best = max(same.values())
-    if best >= 2.0:  # the same kernel source
-        return {name: 1.0 for name, score in same.items() if score == best}
+    own = {name: score for name, score in same.items() if _same_kernel(group, name)}
+    if own:
+        return {name: 1.0 for name, score in own.items() if score == max(own.values())}
     fixed = {name: float(known[name]["values"].get("launch", 0.0)) for name in same}
     limit = SLOW_CALLER * max(min(fixed.values()), 0.3)
     return {name: math.exp(score) for name, score in same.items() if fixed[name] <= limit}
+
+
+def _same_kernel(one: str, other: str) -> bool:
+    """Whether two groups name the same kernel source."""
+    return one.split("/")[1:2] == other.split("/")[1:2] != ["any"]
 
 
 @dataclass(frozen=True)
@@ -164,24 +185,30 @@ def pass_on(device: str, family: str, group: str, donors: Mapping[str, Mapping[s
     donors    measured device -> group -> entry with ``values`` of the family, none empty
     defaults  name of every correction and its value where a donor does not state it
     """
-    offers = []
-    for name, known in donors.items():
+    offers, kernel = [], f"{family}/{group}"
+    for name, entries in donors.items():
+        known = {one: entry for one, entry in entries.items()
+                 if f"{name}/{family}/{one}" not in lineage().untuned} or entries
         chosen = stand_ins(group, known)
         nearest = max(chosen, key=lambda one: chosen[one])
         kind, origin = likeness(group, nearest)
         score = kind + origin - PER_DISTANCE * distance(device, name)
         each = [_without_caller(known[one]["values"], group, one, defaults) for one in chosen]
         values = _mean(each, list(chosen.values()), defaults)
-        scaled = {one: value * scale(one, family, name, device) for one, value in values.items()}
-        offers.append((score, name, nearest, origin >= 2.0, scaled))
+        scaled = {one: value * scale(one, kernel, name, device) for one, value in values.items()}
+        offers.append((score, name, nearest, _same_kernel(group, nearest), scaled))
     offers.sort(key=lambda offer: -offer[0])
     best = offers[0][0]
     used = [offer for offer in offers if offer[0] >= best - REACH]
     weights = [math.exp(FADING * (offer[0] - best)) * (KNOWS if offer[3] else 1.0) for offer in used]
-    mean, whole = _mean([offer[4] for offer in used], weights, defaults), lineage().whole
-    values = {one: value if one in whole else value**KEPT * defaults[one] ** (1.0 - KEPT)
-              for one, value in mean.items()}
-    return PassedOn(values, tuple(offer[1] for offer in used), offers[0][2], offers[0][3])
+    same = any(offer[3] for offer in used)
+    told = same or family in lineage().alike
+    whole, kept = (lineage().whole, KEPT) if told else (("host",), GUESSED)
+    values = {}
+    for one, value in _mean([offer[4] for offer in used], weights, defaults).items():
+        start = defaults[one] * worth(one, kernel, device)
+        values[one] = value if one in whole else value**kept * start ** (1.0 - kept)
+    return PassedOn(values, tuple(offer[1] for offer in used), offers[0][2], same)
 
 
 def _without_caller(values: Mapping[str, Any], asked: str, group: str,
