@@ -9,7 +9,7 @@ import perfmodel as pm
 from perfmodel.engine.kernels.attention_decode import attention_decode_time
 from perfmodel.engine.kernels.attention_prefill import attention_prefill_time
 from perfmodel.engine.kernels.facts import GpuFacts, facts_column, gpu_facts, tile_fetches
-from perfmodel.engine.kernels.gemm import Storage, gemm_time, power_strength
+from perfmodel.engine.kernels.gemm import GemmCorrections, Storage, gemm_time, power_strength
 from perfmodel.engine.kernels.mla import mla_decode_time
 from perfmodel.engine.kernels.stream import stream_time
 
@@ -91,6 +91,10 @@ def test_sustained_shares_set_the_start_and_not_the_bound():
     assert power_strength(facts_column(facts)) == 0.0  # the power limit is in the sustained rate
     assert power_strength(facts_column(bound)) > 0.0
     assert gpu_facts(device).peak["int8"] == pytest.approx(2614.9e12 * (0.5415 + 0.5002 + 0.4868) / 3 / 0.9)
+    # corrections of another chip do not lift a product above the best one of this chip
+    best = gemm_time(8192.0, 8192.0, 8192.0, BF16, facts, GemmCorrections(compute=1.3)).seconds
+    assert 2 * 8192**3 / best < 708e12
+    assert gemm_time(8192.0, 8192.0, 8192.0, BF16, bound, GemmCorrections(compute=1.3)).seconds < 0.9 * best
     op = pm.op.elementwise(1e9)
     assert pm.kernel(op, device, precision="bf16").latency < pm.kernel(op, device, precision="bf16",
                                                                        fidelity="dataflow").latency

@@ -63,6 +63,10 @@ class GpuFacts:
         """Time of bytes between the L2 and the cache behind them [s]; 0 where there is none."""
         return 0.0 if self.llc is None else moved / self.llc
 
+    def held(self, flop: Value, key: str) -> Value:
+        """Least time of matrix work at the rate that the power limit leaves [s]; 0 where that is not stated."""
+        return np.where(np.isinf(self.power), flop / (MATRIX_SHARE * self.matrix(key)), 0.0)
+
     def matrix(self, key: str) -> Value:
         """Matrix peak of a number format [FLOP/s]; a format without a unit runs at the next wider one."""
         narrower = {"fp4": ("fp4", "fp8"), "fp8": ("fp8",)}.get(key, (key,))

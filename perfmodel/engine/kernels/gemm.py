@@ -104,6 +104,7 @@ def gemm_time(m: Value, n: Value, k: Value, storage: Storage, gpu: GpuFacts,
     memory = _dram_bytes(batch * m, batch * n, k, storage, hw, c, batch) / (0.9 * c.dram * hw.dram)
     flop = 2.0 * batch * m * n * k
     work = under_power_limit(soft_maximum(power, compute, memory), flop, peak, power_strength(hw))
+    work = np.maximum(work, hw.held(flop, storage.key))
     launch = 2700.0 * c.launch / hw.clock
     kernel = launch + np.where(split > 1.0, 3600.0 * c.split / hw.clock, 0.0) + work
     best = fastest(kernel, seconds=kernel, compute=compute, memory=memory, waves=waves, rows=TILE_M,
