@@ -64,7 +64,7 @@ class GpuFacts:
         return 0.0 if self.llc is None else moved / self.llc
 
     def held(self, flop: Value, key: str) -> Value:
-        """Least time of matrix work at the rate that the power limit leaves [s]; 0 where that is not stated."""
+        """Least time of matrix work at the rate that the power limit leaves [s]; 0 where none is stated."""
         return np.where(np.isinf(self.power), flop / (MATRIX_SHARE * self.matrix(key)), 0.0)
 
     def matrix(self, key: str) -> Value:
