@@ -90,8 +90,8 @@ def host_all_reduce() -> float:
 
 
 @predicts({"S104-HFREDUCE-05": 16.0, "S104-HFREDUCE-06": 1440.0},
-          reason="2878 steps at the latencies of PCIe and InfiniBand are a third of it; what the library adds "
-                 "to each is not known")
+          reason="2878 steps at the latencies of PCIe and InfiniBand are a third of it; what the library "
+                 "adds to each is not known")
 def ring(members: float) -> float:
     """Ring all-reduce of 186 MiB through the host bridge [GB/s]: its bandwidth, and a latency per step."""
     node, size = pm.system("fire-flyer-node"), 186.0 * 2.0**20
