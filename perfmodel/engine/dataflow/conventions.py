@@ -76,6 +76,11 @@ class Conventions:
     words: str = "packed"
     fractions: str = "kept"
 
+    @property
+    def tiled(self) -> bool:
+        """True if the number of tile transfers counts beside their bytes."""
+        return self.ports == "turns" or self.words != "packed"
+
     def __post_init__(self) -> None:
         for field in fields(self):
             value, allowed = getattr(self, field.name), _CHOICES[field.name]

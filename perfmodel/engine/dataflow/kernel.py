@@ -21,6 +21,7 @@ from perfmodel.engine.dataflow.accelerator import Accelerator, Level, Widths
 from perfmodel.engine.dataflow.accesses import count_iterations
 from perfmodel.engine.dataflow.conventions import Conventions
 from perfmodel.engine.dataflow.options import Chains, Floats, Ints, Rows
+from perfmodel.engine.dataflow.pricing import tile_bytes
 from perfmodel.engine.dataflow.problem import Operand, Problem, window_cover
 from perfmodel.engine.dataflow.space import LoopClass, Stage, Structure
 from perfmodel.engine.dataflow.tables import (
@@ -58,12 +59,14 @@ class Config:
     operands    of the problem
     holders     per stage (outermost first, MAC last), tensor -> level
     structures  per block, those with the same trail next to each other
+    tiled       the number of tile transfers counts
     """
 
     operands: tuple[Operand, ...]
     stages: tuple[Stage, ...]
     holders: tuple[Mapping[str, Level | None], ...]
     structures: tuple[tuple[Structure, ...], ...]
+    tiled: bool = False
 
     @property
     def blocks(self) -> int:
@@ -242,6 +245,10 @@ class View:
         for window, out, taps in zip(moves.operand.windows, counts.out, counts.taps, strict=True):
             tiles = self._choice(window.out, out), self._choice(window.kernel, taps)
             amount = amount * window_cover(window, bounds, *tiles)
+        return self._again(amount, counts, stage)
+
+    def _again(self, amount: Floats | float, counts: Counts, stage: int) -> Floats | float:
+        """An amount times the iterations of unrelated loops that move it again."""
         quiet = self._quiet(counts.loud, stage - 1) if counts.near else None
         further = quiet & self._quiet(counts.loud, stage - 2) if quiet is not None and counts.far else None
         for loop, (base, once, beyond) in counts.unrelated.items():
@@ -253,6 +260,18 @@ class View:
             amount = amount * times
         return amount
 
+    def _tile(
+        self, moves: Moves, stage: int, spread: int, halo: int, elements: Floats | float
+    ) -> Floats | float | None:
+        """Elements of one transfer, the mean; None if only their sum matters."""
+        if not self.kernel.config.tiled:
+            return None
+        counts = self.kernel.config.counts(moves, stage, spread, halo)
+        number: Floats | float = 1.0
+        for loop, choice in counts.related.items():
+            number = number * self._choice(loop, choice)
+        return elements / self._again(number, counts, stage)
+
     def cost(self, moves: Moves, stage: int) -> Cost:
         """Cost of moving a tensor into a stage, one line per key."""
         kernel, conventions, operand = self.kernel, self.kernel.conventions, moves.operand
@@ -261,8 +280,10 @@ class View:
         outside = self._elements(moves, stage, outer, halo)
         same = outer == stage - 1 and not kernel.config.stages[stage].axes
         inside = outside if same else self._elements(moves, stage, stage, stage)
+        tile = self._tile(moves, stage, outer, halo, outside)
+        tiles = tile, tile if same else self._tile(moves, stage, stage, stage, inside)
         if not operand.output:
-            return self._flows(operand, outer, stage, outside, inside, 0.0, 0.0, None)
+            return self._flows(operand, outer, stage, outside, inside, 0.0, 0.0, None, tiles)
         whole = float(operand.footprint(kernel.problem.bounds))
         partial = np.asarray(outside > whole * (1 + 1e-9))
         if conventions.first_accumulation == "read":
@@ -270,7 +291,7 @@ class View:
         else:
             back = outside - self._distinct(operand, outer)
             received = inside - self._distinct(operand, stage)
-        return self._flows(operand, outer, stage, back, received, outside, inside, partial)
+        return self._flows(operand, outer, stage, back, received, outside, inside, partial, tiles)
 
     def _distinct(self, operand: Operand, spread: int) -> Floats | float:
         """Elements that meet each instance for the first time."""
@@ -287,8 +308,9 @@ class View:
     def _flows(
         self, operand: Operand, outer: int, stage: int, down: Floats | float, received: Floats | float,
         up: Floats | float, sent: Floats | float, partial: Mask | None,
+        tiles: tuple[Floats | float | None, Floats | float | None],
     ) -> Cost:
-        """Energy and port cycles of the four streams between two stages."""
+        """Energy and port cycles of the four streams between two stages; tiles: elements at either end."""
         kernel, config = self.kernel, self.kernel.config
         wide = float(kernel.width.of(operand.role, True)) / 8
         if partial is not None:
@@ -296,24 +318,32 @@ class View:
             each: Floats | float = wide if narrow == wide else np.where(partial, wide, narrow)
             up, sent = up * each, sent * each
         above, below = config.holders[outer][operand.name], config.holders[stage].get(operand.name)
-        streams = [(above, outer, "read", down, wide)]
+        tile, own = tiles
+        streams = [(above, outer, "read", down, wide, tile)]
         if partial is not None:
-            streams.append((above, outer, "write", up, 1.0))
+            streams.append((above, outer, "write", up, 1.0, None if tile is None else tile * each))
         if below is not None:
-            streams.append((below, stage, "write", received, wide))
+            streams.append((below, stage, "write", received, wide, own))
             if partial is not None and kernel.conventions.drain_reads == "counted":
-                streams.append((below, stage, "read", sent, 1.0))
+                streams.append((below, stage, "read", sent, 1.0, None if own is None else own * each))
         energy: Floats | float = 0.0
         ports: dict[str, Floats] = {}
-        for level, number, side, amount, size in streams:
+        for level, number, side, amount, size, tile in streams:
             if level is None:
                 continue
+            turns: Floats | float | None = None
+            if tile is not None:
+                moved, times = tile_bytes(tile, size, level, kernel.conventions), amount / tile
+                amount, size = times * moved, 1.0
+                if kernel.conventions.ports == "turns" and kernel.timed:
+                    turns = times * np.ceil(moved / float(level.bandwidth) - 1e-9)
             price = float(level.read_energy if side == "read" else level.write_energy) * size
             if price and kernel.priced:
                 energy = energy + amount * price
             if kernel.timed and not np.isinf(level.bandwidth):
                 name = level.name if level.shared_ports else f"{level.name}.{side}"
-                busy = amount * (size / float(level.bandwidth)) / self.instances(number)
+                busy = amount * (size / float(level.bandwidth)) if turns is None else turns
+                busy = busy / self.instances(number)
                 ports[name] = ports[name] + busy if name in ports else busy
         if kernel.conventions.hops == "counted":
             energy = energy + self._hops(outer, stage, down * wide + up)

@@ -72,7 +72,10 @@ def plans(
     usual = {str(unrolling) for unrolling in wide}
     lanes = _lanes(problem, staged, spread)
     configs = [
-        Config(problem.operands, staged, holders, _block_structures(problem, holders, conventions))
+        Config(
+            problem.operands, staged, holders, _block_structures(problem, holders, conventions),
+            conventions.tiled,
+        )
         for holders in _holders(problem, staged)
     ]
     bound = np.concatenate([
@@ -123,8 +126,8 @@ def _holders(problem: Problem, staged: Sequence[Stage]) -> Iterator[tuple[Mappin
 def _block_structures(
     problem: Problem, holders: Sequence[Mapping[str, Level | None]], conventions: Conventions
 ) -> tuple[tuple[Structure, ...], ...]:
-    retention = conventions.retention == "unchanged"
-    blocks = [by_trail(structures(problem, list(kept), retention)) for kept in holders[1:-1]]
+    rules = conventions.retention == "unchanged", conventions.tiled
+    blocks = [by_trail(structures(problem, list(kept), *rules)) for kept in holders[1:-1]]
     return (*blocks, _mac_structures(problem, conventions))
 
 

@@ -67,6 +67,8 @@ class _Phase:
     narrow: bool | None = None
 
 
+#: Conventions of which a search knows some choices only.
+_SEARCHED = {"words": ("packed", "whole"), "halo": ("refetch",), "fractions": ("kept",)}
 _ALL = 1 << 30
 _LONG = (_Move(96, 1, 3, 0, 9), _Move(32, 2, 1, 0, 9), _Move(8, 1, 1, 1 << 16, 9), _Move(8, 2, 2, 4000, 9))
 #: Numbers of sizes of a loop that a move chooses from.
@@ -132,11 +134,10 @@ def search(
         raise ArgumentError("objective", objective, " | ".join(OBJECTIVES))
     if effort not in range(len(_LEVELS)):
         raise ArgumentError("effort", effort, f"0 to {len(_LEVELS) - 1}")
-    for name, value in (
-        ("ports", "fluid"), ("words", "packed"), ("halo", "refetch"), ("fractions", "kept"),
-    ):
-        if getattr(conventions, name) != value:
-            raise ArgumentError(f"conventions.{name}", getattr(conventions, name), f"{value!r} in a search")
+    for name, allowed in _SEARCHED.items():
+        if getattr(conventions, name) not in allowed:
+            given = getattr(conventions, name)
+            raise ArgumentError(f"conventions.{name}", given, f"{' | '.join(allowed)} in a search")
     task = Task(problem, accelerator, objective, width, conventions)
     made, every = plans(problem, accelerator, objective, width, conventions)
     run = _Run(task, made, Best(start_value, start))

@@ -78,14 +78,19 @@ def classes(problem: Problem) -> tuple[tuple[LoopClass, ...], LoopClass]:
     return tuple(tuple(loops) for _, loops in sorted(groups.items())), common
 
 
-def structures(problem: Problem, kept: Sequence[str], retention: bool = True) -> tuple[Structure, ...]:
-    """Structures of a block above a stage that keeps these tensors, without those another one dominates."""
+def structures(
+    problem: Problem, kept: Sequence[str], retention: bool = True, tiled: bool = False
+) -> tuple[Structure, ...]:
+    """Structures of a block above a stage that keeps these tensors, without those another one dominates.
+
+    tiled  the number of tile transfers counts, so a larger tile may pay
+    """
     ordered, _ = classes(problem)
-    related = tuple((o.name, o.loops, bool(o.windows)) for o in problem.operands)
+    related = tuple((o.name, o.loops, tiled or bool(o.windows)) for o in problem.operands)
     return _structures(ordered, related, tuple(kept), retention)
 
 
-#: Name, loops, and whether there are windows, of each tensor.
+#: Name, loops, and whether a larger tile may be worth its room, of each tensor.
 _Related = tuple[tuple[str, frozenset[str], bool], ...]
 
 
@@ -118,7 +123,7 @@ def _unrelated_tail(order: Sequence[LoopClass], related: frozenset[str]) -> froz
 def _undominated(related: _Related, items: list[Structure]) -> tuple[Structure, ...]:
     """Drop a structure if another one moves no tile more often and needs no larger tile."""
     loops = {name: own for name, own, _ in related}
-    windowed = {name for name, _, sliding in related if sliding}
+    valued = {name for name, _, larger in related if larger}
 
     def parts(tensor: str, still: frozenset[LoopClass]) -> tuple[frozenset[LoopClass], frozenset[LoopClass]]:
         inside = frozenset(group for group in still if loops[tensor] & set(group))
@@ -129,7 +134,7 @@ def _undominated(related: _Related, items: list[Structure]) -> tuple[Structure, 
     def beats(a: int, b: int) -> bool:
         for tensor, (free_a, inside_a) in split[a].items():
             free_b, inside_b = split[b][tensor]
-            larger = inside_a != inside_b if tensor in windowed else not inside_a <= inside_b
+            larger = inside_a != inside_b if tensor in valued else not inside_a <= inside_b
             if larger or not free_b <= free_a:
                 return False
         return split[a] != split[b]

@@ -81,6 +81,7 @@ class Counts:
     out, taps  of each window
     unrelated  loop -> iterations that bring the tile again: in general, where nothing in the block disturbs
                it (quiet), and where nothing in the next block outside does either
+    related    loop -> iterations that bring another tile
     loud       per key, loops of the block that do disturb it
     near, far  some key asks for the second and the third
     """
@@ -88,6 +89,7 @@ class Counts:
     out: tuple[Choice, ...]
     taps: tuple[Choice, ...]
     unrelated: dict[str, tuple[Choice, Choice, Choice]]
+    related: dict[str, Choice]
     loud: tuple[frozenset[str], ...]
     near: bool
     far: bool
@@ -105,9 +107,9 @@ def count_choices(
     """What to count for each key of a tensor that moves into the stage below a block."""
     operand = moves.operand
 
-    def window(loop: str) -> Choice:
+    def related(loop: str, spread: int) -> Choice:
         idle = [frozenset([block]) if classes[loop] in still else frozenset() for still, _ in moves.keys]
-        return _choose([(i, block, halo, 0) for i in idle])
+        return _choose([(i, block, spread, 0) for i in idle])
 
     def unrelated(loop: str) -> tuple[Choice, Choice, Choice]:
         group, idle = classes[loop], []
@@ -119,10 +121,10 @@ def count_choices(
         return base, once, once if all(i[1] == i[2] for i in idle) else beyond
 
     found = {loop: unrelated(loop) for loop in classes if loop not in operand.loops}
-    out = tuple(window(w.out) for w in operand.windows)
-    taps = tuple(window(w.kernel) for w in operand.windows)
+    out = tuple(related(w.out, halo) for w in operand.windows)
+    taps = tuple(related(w.kernel, halo) for w in operand.windows)
     return Counts(
-        out, taps, found,
+        out, taps, found, {loop: related(loop, spread) for loop in classes if loop in operand.loops},
         tuple(frozenset(d for d in operand.loops if classes[d] not in still) for still, _ in moves.keys),
         any(once is not base for base, once, _ in found.values()),
         any(beyond is not once for _, once, beyond in found.values()),
@@ -160,14 +162,15 @@ def stage_layout(config: Config, stage: int) -> StageLayout:
     last = stage == config.blocks
     cuts = [0, *([] if last else np.flatnonzero(np.diff(trail)) + 1), len(own)]
     segments = tuple(slice(int(a), int(b)) for a, b in itertools.pairwise(cuts))
-    moves = tuple(_moves(operand, own, near, far) for operand in config.moved(stage))
+    moves = tuple(_moves(operand, own, near, far, config.tiled) for operand in config.moved(stage))
     held = [operand for operand in config.operands if operand.name in config.holders[stage]]
     tiles = tuple(_tiles(operand, own) for operand in held)
     return StageLayout((len(far) or 1, len(near) or 1, len(own)), far_of, near_of, segments, moves, tiles)
 
 
 def _moves(
-    operand: Operand, own: Sequence[Structure], near: Sequence[Structure], far: Sequence[Structure]
+    operand: Operand, own: Sequence[Structure], near: Sequence[Structure], far: Sequence[Structure],
+    tiled: bool,
 ) -> Moves:
     name = operand.name
     stills = [s.still[name] for s in own]
@@ -176,7 +179,7 @@ def _moves(
     keys: list[tuple[Classes, Trails]] = []
     where = np.empty((len(fars), len(nears), len(stills)), dtype=np.intp)
     for (i, a), (j, b), (k, c) in itertools.product(enumerate(fars), enumerate(nears), enumerate(stills)):
-        key = _counts(operand, c, (b, a))
+        key = _counts(operand, c, (b, a), tiled)
         if key not in numbers:
             keys.append((c, (b, a)))
         where[i, j, k] = numbers.setdefault(key, len(numbers))
@@ -186,9 +189,12 @@ def _moves(
     return Moves(operand, tuple(keys), where)
 
 
-def _counts(operand: Operand, still: Classes, trails: Trails) -> Hashable:
-    """What the traffic depends on; plain loops of the tensor move each of its elements once anyhow."""
-    sliding = {loop for w in operand.windows for loop in (w.out, w.kernel)}
+def _counts(operand: Operand, still: Classes, trails: Trails, tiled: bool) -> Hashable:
+    """What the traffic depends on; plain loops of the tensor move each of its elements once anyhow.
+
+    tiled  in tiles of some number, on which all its loops tell
+    """
+    sliding = operand.loops if tiled else {loop for w in operand.windows for loop in (w.out, w.kernel)}
     unrelated = frozenset(group for group in still if not operand.loops & set(group))
     near = unrelated & trails[0]
     windows = frozenset(group for group in still if sliding & set(group))
