@@ -87,16 +87,16 @@ def gemm_time(m: Value, n: Value, k: Value, storage: Storage, gpu: GpuFacts,
     power = 3.0 * c.overlap
     depth = STEP_BYTES / max(storage.a, storage.b)  # elements of k in one step
     split = np.minimum(SPLIT, np.maximum(np.floor(k / depth), 1.0))
-    blocks = batch * np.ceil(m / TILE_M) * np.ceil(n / TILE_N) * split
+    tiles_m, tiles_n = batch * np.ceil(m / TILE_M), np.ceil(n / TILE_N)
+    blocks = tiles_m * tiles_n * split
     waves = wave_count(blocks, hw.processors, c.tail)
     rows, columns = np.minimum(TILE_M, m), np.minimum(TILE_N, n)
     efficiency = (1.0 + 0.75 * LOSS) / (1.0 + LOSS * (64.0 / TILE_M + 64.0 / TILE_N))
     matrix = 2.0 * TILE_M * TILE_N * depth / (0.9 * c.compute * efficiency * peak / hw.processors)
     latency = 150.0 * c.step / hw.clock
+    of_a, of_b = rows * storage.a * depth, columns * storage.b * depth
     feed = (rows * storage.a + columns * storage.b) * depth / (2.0 * c.l2 * hw.l2 / hw.processors)
-    running = np.maximum(np.minimum(blocks, hw.processors) / split, 1.0)
-    of_a, of_b = tile_fetches(batch * np.ceil(m / TILE_M), np.ceil(n / TILE_N), running, hw.chiplets)
-    fetch = hw.crossing(split * (of_a * rows * storage.a + of_b * columns * storage.b) * depth)
+    fetch = _fetch_time(tiles_m, tiles_n, split, of_a, of_b, hw)
     partial = np.where(split > 1.0, 4.0, storage.c)  # partial sums are fp32
     epilogue = rows * columns * partial / (0.8 * c.write * hw.dram / hw.processors)
     compute = waves * np.ceil(k / split / depth) * soft_maximum(power, matrix, latency, feed, fetch)
@@ -114,6 +114,18 @@ def gemm_time(m: Value, n: Value, k: Value, storage: Storage, gpu: GpuFacts,
     before = c.quantise * 3.0 * (m * row / hw.dram)[..., 0]
     seconds = ((best["seconds"] + before) ** 4 + (1.5e-6 * c.host) ** 4) ** 0.25
     return KernelTime(**{**best, "seconds": seconds, "memory": best["memory"] + before})
+
+
+def _fetch_time(tiles_m: Value, tiles_n: Value, split: Value, of_a: Value, of_b: Value, hw: GpuFacts) -> Value:
+    """Time in which all L2 fetch the operands of one k-step of a round from the cache behind them [s].
+
+    of_a, of_b  bytes of A and B that a tile needs
+    """
+    if hw.llc is None:
+        return 0.0
+    running = np.maximum(np.minimum(tiles_m * tiles_n, hw.processors / split), 1.0)
+    rows, columns = tile_fetches(tiles_m, tiles_n, running, hw.chiplets)
+    return hw.crossing(split * (rows * of_a + columns * of_b))
 
 
 def power_strength(hw: GpuFacts) -> Value:
