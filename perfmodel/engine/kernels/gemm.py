@@ -116,7 +116,8 @@ def gemm_time(m: Value, n: Value, k: Value, storage: Storage, gpu: GpuFacts,
     return KernelTime(**{**best, "seconds": seconds, "memory": best["memory"] + before})
 
 
-def _fetch_time(tiles_m: Value, tiles_n: Value, split: Value, of_a: Value, of_b: Value, hw: GpuFacts) -> Value:
+def _fetch_time(tiles_m: Value, tiles_n: Value, split: Value, of_a: Value, of_b: Value,
+                hw: GpuFacts) -> Value:
     """Time in which all L2 fetch the operands of one k-step of a round from the cache behind them [s].
 
     of_a, of_b  bytes of A and B that a tile needs
