@@ -203,3 +203,11 @@ def test_shared_files_are_all_recognised_once():
         kernels = not found and any(
             family.columns <= set(part) for part in standard_tables(read_table(path)) for family in FAMILIES)
         assert len(found) + kernels == 1, (path.name, found)
+
+
+@shared
+def test_shared_help_protocol_of_devices_that_it_does_not_learn_from():
+    found = score(SHARED / "help" / "nasbench201_latency.npz")
+    ranks = {group["device"]: group["published"] for group in found["groups"] if "published" in group}
+    assert found["summary"]["published"] > 0.96 and len(ranks) == 10
+    assert "titanx_1" in ranks and "1080ti_1" not in ranks

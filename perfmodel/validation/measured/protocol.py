@@ -7,7 +7,7 @@ batch sizes) left out of the prior; an unknown device uses all of it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -84,10 +84,19 @@ def constants_file(name: str) -> Mapping[str, Any]:
     return found
 
 
-def few_shot(task: Task, device: str, times: Any, samples: int = SAMPLES) -> tuple[dict[str, Any], Any]:
+def few_shot(
+    task: Task,
+    device: str,
+    times: Any,
+    samples: int = SAMPLES,
+    *,
+    known: Container[str] | None = None,
+    among: int | None = None,
+) -> tuple[dict[str, Any], Any]:
     """Errors on a device, and (rows, predicted, low, high) of the rows that were not samples.
 
     times [N]; rows without a time (nan) are left out
+    known  devices that the prior may be learned from (None: all); among: samples are of the first rows only
     """
     values = np.asarray(times, dtype=np.float64)
     rows = np.flatnonzero(np.isfinite(values) & (values > 0))
@@ -95,7 +104,11 @@ def few_shot(task: Task, device: str, times: Any, samples: int = SAMPLES) -> tup
         raise ArgumentError("rows", f"{len(rows)} of {device}", f"more than {samples} rows with a time")
     shipped = constants_file(task.name)
     _same_features(task, shipped)
-    others = {n: d for n, d in shipped["devices"].items() if family(d.get("device", n)) != family(device)}
+    others = {
+        n: d
+        for n, d in shipped["devices"].items()
+        if family(d.get("device", n)) != family(device) and (known is None or n in known)
+    }
     if not others:
         raise ArgumentError("prior", device, "constants of at least one other device")
     x = task.table(shipped["scale"])[..., rows, :]
@@ -107,6 +120,7 @@ def few_shot(task: Task, device: str, times: Any, samples: int = SAMPLES) -> tup
         list(others.values()),
         [family(d.get("device", n)) for n, d in others.items()],
         samples,
+        len(rows) if among is None else int(np.searchsorted(rows, among)),
     )
     rest = np.setdiff1d(np.arange(len(rows)), picked)
     predicted = model.predict(x[..., rest, :])
@@ -116,7 +130,13 @@ def few_shot(task: Task, device: str, times: Any, samples: int = SAMPLES) -> tup
 
 
 def _linear(
-    task: Task, x: Any, times: Any, others: Sequence[Mapping[str, Any]], families: Sequence[str], samples: int
+    task: Task,
+    x: Any,
+    times: Any,
+    others: Sequence[Mapping[str, Any]],
+    families: Sequence[str],
+    samples: int,
+    among: int,
 ) -> tuple[Sequence[int], Any]:
     prior = fewshot.prior_of(
         [d["constants"] for d in others],
@@ -127,12 +147,18 @@ def _linear(
         floor=task.floor,
         logarithmic=task.form == "logarithmic",
     )
-    picked = fewshot.choose(x, samples, prior, task.criterion)
+    picked = fewshot.choose(x[..., :among, :], samples, prior, task.criterion)
     return picked, fewshot.fit(x[..., picked, :], times[picked], prior)
 
 
 def _positive(
-    task: Task, x: Any, times: Any, others: Sequence[Mapping[str, Any]], families: Sequence[str], samples: int
+    task: Task,
+    x: Any,
+    times: Any,
+    others: Sequence[Mapping[str, Any]],
+    families: Sequence[str],
+    samples: int,
+    among: int,
 ) -> tuple[Sequence[int], Any]:
     kept = [
         [d["constants"] for d, f in zip(others, families, strict=True) if f == name]
@@ -143,7 +169,7 @@ def _positive(
     # constants in which known devices differ are open for a new one as well
     stray = np.sqrt(task.stray**2 + np.var(known, axis=0))
     noise = float(np.median([d["noise"] for d in others]))
-    picked = positive.choose_rates(x, samples, centre, noise, criterion=task.criterion, stray=stray)
+    picked = positive.choose_rates(x[:among], samples, centre, noise, criterion=task.criterion, stray=stray)
     return picked, positive.fit_rates(x[picked], times[picked], centre, noise, stray=stray)
 
 
