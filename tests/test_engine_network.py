@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import perfmodel as pm
 from perfmodel.engine import network as net
 from perfmodel.hardware.technology import technology
 
@@ -74,3 +75,25 @@ def test_power_and_latency() -> None:
     tree = net.two_layer_fat_tree(64)
     assert net.network_power(tree, 747.0, 10.0) == 96 * 747 + 2 * 2048 * 10
     assert net.path_latency(tree, 150e-9, 1e-6) == pytest.approx(1e-6 + 3 * 150e-9)
+
+
+def test_collectives_beyond_a_node_use_its_network():
+    """Two nodes of eight H100: NVLink at 450 GB/s inside, 50 GB/s a device between them."""
+    two, latency = pm.system("dgx-h100", count=16), 6 * 0.784e-6 + 2 * 1.5e-6  # 2 log2(8) and 2 log2(2) steps
+    reduced = pm.collective("all_reduce", 1e8, two)
+    inside, between = 2 * 7 / 8 * 1e8 / 450e9, 2 * 1 / 2 * 1e8 / 8 / 50e9
+    assert reduced.latency == pytest.approx(max(inside, between) + latency)
+    assert reduced.bytes == pytest.approx(2 * 7 / 8 * 1e8 + 2 * 1 / 2 * 1e8 / 8)
+    spread = pm.collective("all_to_all", 1e8, two)
+    assert spread.bytes == pytest.approx(15 / 16 * 1e8)
+    assert spread.latency == pytest.approx(8 / 16 * 1e8 / 50e9, rel=0.01)  # half of it goes to the other node
+
+
+def test_collectives_of_one_node_are_as_before_and_never_faster_on_more():
+    for pattern in ("all_reduce", "all_gather", "reduce_scatter", "all_to_all"):
+        for fidelity in ("roofline", "dataflow", "calibrated"):
+            times = [pm.collective(pattern, 1e7, pm.system("dgx-h100", count=n), fidelity=fidelity).latency
+                     for n in (2, 4, 8, 16, 32, 64)]
+            assert times == sorted(times)
+    one = pm.collective("all_reduce", 1e8, pm.system("dgx-h100"), link="nvlink")
+    assert one.latency == pm.collective("all_reduce", 1e8, pm.system("dgx-h100")).latency

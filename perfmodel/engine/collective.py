@@ -5,13 +5,15 @@ References
     IJHPCA 19(1), 2005, doi:10.1177/1094342005051521.
 [2] Patarasuk, Yuan, Bandwidth optimal all-reduce algorithms, JPDC 69(2), 2009,
     doi:10.1016/j.jpdc.2008.09.002.
+[3] Jia et al., Highly Scalable Deep Learning Training System with Mixed-Precision, arXiv:1807.11205,
+    section 3.3 (hierarchical all-reduce).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
-from perfmodel.algebra import Value, log2
+from perfmodel.algebra import Value, log2, minimum
 from perfmodel.errors import UnknownNameError
 
 #: Part of the message that each member sends, as a function of the group size [1, 2].
@@ -66,6 +68,27 @@ def collective_time(
     size [B], bandwidth per member and direction [B/s], latency of one step [s].
     """
     return steps(pattern, members, topology) * latency + sent_bytes(pattern, size, members) / bandwidth
+
+
+def by_level(
+    pattern: str, size: Value, members: Value, reach: Sequence[Value | None]
+) -> list[tuple[Value, Value]]:
+    """Group and message [B] of a collective on each of several links, the nearest first [3].
+
+    reach  members that each link joins, those of the links before included; None: all
+
+    A reduction or a gathering runs among the near members, then among the groups with what one member of a
+    group holds: ``size / inside``.  All-to-all sends ``joined - inside`` of `members` parts over a link.
+    A message between two devices takes the nearest link.
+    """
+    parts: list[tuple[Value, Value]] = []
+    inside: Value = 1.0
+    for limit in reach:
+        joined = members if limit is None else minimum(members, limit)
+        message = size * joined / members if pattern == "all_to_all" else size / inside
+        parts.append((joined / inside, message))
+        inside = joined
+    return parts[:1] if pattern == "point_to_point" else parts
 
 
 def _find(table: Mapping[str, Callable[[Value], Value]], pattern: str) -> Callable[[Value], Value]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from perfmodel.algebra import Value, maximum, minimum, where
 from perfmodel.engine.achieved import kernel_files
+from perfmodel.engine.collective import by_level, sent_bytes, steps
 from perfmodel.engine.kernels.attention_decode import DecodeCorrections, attention_decode_time
 from perfmodel.engine.kernels.attention_prefill import PrefillCorrections, attention_prefill_time
 from perfmodel.engine.kernels.calibration import Applied, corrections_for
@@ -27,6 +28,7 @@ from perfmodel.engine.kernels.mla import MlaCorrections, mla_decode_time
 from perfmodel.engine.kernels.moe import MoeCorrections
 from perfmodel.engine.kernels.splits import query_copies, split_rule
 from perfmodel.engine.kernels.stream import StreamCorrections, stream_time
+from perfmodel.engine.rates import joins, route
 from perfmodel.engine.roofline import OpCost, compute_format, cost, moved_bytes
 from perfmodel.formats import Precision
 from perfmodel.hardware.device import System
@@ -187,9 +189,15 @@ def _collective(q: Question) -> KernelTime:
     library = f"{q.runtime}_custom_allreduce" if exchange.pattern == "all_reduce" else "nccl"
     group = f"{library}/{NCCL_NAMES.get(exchange.pattern, exchange.pattern)}/{q.runtime}_graph"
     c = q.corrections("collectives", CollectiveCorrections, group=group)
-    answer = collective_kernel_time(exchange.pattern, maximum(exchange.group, 2.0), size, q.gpu, c)
-    several = minimum(exchange.group - 1.0, 1.0)  # nothing is sent in a group of one
-    return replace(answer, seconds=answer.seconds * several, launch=answer.launch * several)
+    links = route(q.system, exchange.link, exchange.group * exchange.stride)
+    near, *far = by_level(exchange.pattern, size, exchange.group, joins(links, exchange.stride))
+    answer = collective_kernel_time(exchange.pattern, maximum(near[0], 2.0), near[1], q.gpu, c)
+    several = minimum(near[0] - 1.0, 1.0)  # nothing is sent in a group of one
+    seconds = answer.seconds * several
+    for (_, link), (members, message) in zip(links[1:], far, strict=True):  # chunks run on all links at once
+        waits = steps(exchange.pattern, members, link.topology) * link.latency
+        seconds = maximum(seconds, sent_bytes(exchange.pattern, message, members) / link.bandwidth) + waits
+    return replace(answer, seconds=seconds, launch=answer.launch * several)
 
 
 #: streaming kernels of the tables that stand for an op family

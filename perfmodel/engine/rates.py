@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from perfmodel.algebra import Value
+from collections.abc import Sequence
+
+import numpy as np
+
+from perfmodel.algebra import Value, is_symbolic, maximum
 from perfmodel.errors import PrecisionError, UnknownNameError
 from perfmodel.hardware.device import ComputeUnit, Device, Link, System
 
@@ -61,6 +65,33 @@ def link_of(system: System, name: str = "") -> tuple[str, Link]:
     if not order:
         raise UnknownNameError("link", f"any link of {system.name}", ())
     return order[0], links[order[0]]
+
+
+def route(system: System, name: str = "", members: Value = np.inf) -> list[tuple[str, Link]]:
+    """Links that `members` devices use: the named one, or the fastest and then those that join more devices.
+
+    A link that does not say how many it joins, or the last of all, joins any number.
+    """
+    first = link_of(system, name)
+    if name:
+        return [first]
+    links = {**system.device.links, **system.links}
+    order = [*system.links, *(n for n in system.device.links if n not in system.links)]
+    found, reach = [first], first[1].devices
+    for other in order[order.index(first[0]) + 1 :]:
+        if reach is None or (not is_symbolic(members) and np.all(np.less_equal(members, reach))):
+            break
+        wider = links[other].devices
+        if wider is None or np.all(np.greater(wider, reach)):
+            found.append((other, links[other]))
+            reach = wider
+    return found
+
+
+def joins(links: Sequence[tuple[str, Link]], stride: Value = 1.0) -> list[Value | None]:
+    """Members of a group, `stride` devices apart, that each link of a route joins; the last joins all."""
+    inner = [None if link.devices is None else maximum(link.devices / stride, 1.0) for _, link in links]
+    return [*inner[:-1], None]
 
 
 def rate(system: System, resource: str) -> Value | None:

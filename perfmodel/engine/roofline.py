@@ -17,10 +17,10 @@ import numpy as np
 from perfmodel.algebra import Value, maximum, minimum, where
 from perfmodel.counts import LAUNCH, Demand
 from perfmodel.engine import collective
-from perfmodel.engine.rates import compute_key, link_of, rate
+from perfmodel.engine.rates import compute_key, joins, link_of, rate, route
 from perfmodel.formats import Format, Precision
 from perfmodel.hardware.device import System
-from perfmodel.ops.core import Op
+from perfmodel.ops.core import Exchange, Op
 
 
 @dataclass(frozen=True)
@@ -109,13 +109,22 @@ def demand(op: Op, system: System, precision: Precision) -> Demand:
         amounts[f"memory.{device.main_memory_name}"] = moved
     amounts[LAUNCH] = op.launches
     if op.exchange is not None:
-        name, link = link_of(system, op.exchange.link)
         size = op.exchange.elements * precision.bytes(op.exchange.kind)
-        amounts[f"links.{name}"] = collective.sent_bytes(op.exchange.pattern, size, op.exchange.group)
-        amounts[f"steps.{name}"] = collective.steps(op.exchange.pattern, op.exchange.group, link.topology)
+        amounts |= collective_demand(op.exchange, size, system)
         # a group of one sends nothing and starts nothing
         amounts[LAUNCH] = op.launches * minimum(op.exchange.group - 1.0, 1.0)
     return Demand(amounts)
+
+
+def collective_demand(exchange: Exchange, size: Value, system: System) -> dict[str, Value]:
+    """Bytes and message steps of each link that a collective of `size` bytes uses."""
+    links = route(system, exchange.link, exchange.group * exchange.stride)
+    levels = collective.by_level(exchange.pattern, size, exchange.group, joins(links, exchange.stride))
+    asked: dict[str, Value] = {}
+    for (name, link), (group, message) in zip(links, levels, strict=False):
+        asked[f"links.{name}"] = collective.sent_bytes(exchange.pattern, message, group)
+        asked[f"steps.{name}"] = collective.steps(exchange.pattern, group, link.topology)
+    return asked
 
 
 def moved_bytes(op: Op, precision: Precision) -> Value:

@@ -95,6 +95,8 @@ class Exchange:
 
     elements  full tensor (all_reduce, all_gather: the gathered one; all_to_all: what one rank sends)
     group     number of members
+    link      name of the link; empty: the fastest, and further ones for members that it does not join
+    stride    devices between neighbours of the group, where other groups lie between
     """
 
     pattern: str
@@ -102,6 +104,7 @@ class Exchange:
     group: Value
     kind: str = "communication"
     link: str = ""
+    stride: Value = 1.0
 
 
 @dataclass(frozen=True)

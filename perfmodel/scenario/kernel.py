@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from perfmodel.algebra import total
 from perfmodel.arguments import number
-from perfmodel.engine.collective import collective_time, sent_bytes
-from perfmodel.engine.rates import link_of
+from perfmodel.engine.fidelity import cost_model
+from perfmodel.engine.roofline import collective_demand
 from perfmodel.errors import ArgumentError
 from perfmodel.formats import Precision
 from perfmodel.formats import precision as precision_of
 from perfmodel.hardware.catalog import system as system_of
 from perfmodel.hardware.device import Device, System
-from perfmodel.ops.core import Op
+from perfmodel.ops.core import Exchange, Op
 from perfmodel.ops.deferred import Deferred, built
 from perfmodel.result import Result
 from perfmodel.scenario.forward import FORWARD, graph_of
@@ -91,23 +92,30 @@ def _labelled(texts: Any, labels: dict[str, Any]) -> Mapping[str, Any]:
     return as_labels(texts()["mapping"], labels)
 
 
-def collective(pattern: str, size: Any, system: str | Device | System, *, link: str = "") -> Result:
+def collective(
+    pattern: str, size: Any, system: str | Device | System, *, link: str = "", fidelity: str = "roofline",
+    runtime: str = "vllm",
+) -> Result:
     """Time of a collective over all devices of a system.
 
     pattern  all_reduce, all_gather, reduce_scatter, all_to_all, broadcast, point_to_point
     size     full tensor [B]; may be a list
-    Metrics: latency [s], throughput [B/s of the tensor], bytes sent per device [B].
+    link     the one link that carries it; empty: the fastest, and wider ones beyond its devices
+    Metrics: latency [s], throughput [B/s of the tensor], bytes sent per device over all links [B].
     """
     from perfmodel.axes import Mesh
 
     where = system_of(system)
     inputs = {"size": number("size", size), "system": where}
     mesh = Mesh.of(inputs)
+    model, in_bytes = cost_model(fidelity, runtime), precision_of({"communication": "int8"})
 
     def solve(size: Any, system: System) -> dict[str, Any]:
-        _, line = link_of(system, link)
-        latency = collective_time(pattern, size, system.count, line.bandwidth, line.latency, line.topology)
-        sent = sent_bytes(pattern, size, system.count)
+        exchange = Exchange(pattern, size, system.count, link=link)
+        op = Op("collective", {}, (), (), pattern, exchange=exchange, launches=0.0)
+        latency = model(op, system, in_bytes).time
+        asked = collective_demand(exchange, size, system)
+        sent = total(amount for resource, amount in asked.items() if resource.startswith("links."))
         return {"latency": latency, "throughput": size / latency, "bytes": sent}
 
-    return Result("collective", "roofline", mesh.axes, mesh.evaluate(solve, inputs), inputs, where)
+    return Result("collective", fidelity, mesh.axes, mesh.evaluate(solve, inputs), inputs, where)
