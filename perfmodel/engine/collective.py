@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from perfmodel.algebra import Value, log2, minimum
+from perfmodel.algebra import Value, log2, maximum, minimum
 from perfmodel.errors import UnknownNameError
 
 #: Part of the message that each member sends, as a function of the group size [1, 2].
@@ -71,11 +71,12 @@ def collective_time(
 
 
 def by_level(
-    pattern: str, size: Value, members: Value, reach: Sequence[Value | None]
+    pattern: str, size: Value, members: Value, reach: Sequence[Value | None], crossing: Value | None = None
 ) -> list[tuple[Value, Value]]:
     """Group and message [B] of a collective on each of several links, the nearest first [3].
 
-    reach  members that each link joins, those of the links before included; None: all
+    reach     members that each link joins, those of the links before included; None: all
+    crossing  bytes that a member sends beyond the nearest link in an all-to-all, if not the even share
 
     A reduction or a gathering runs among the near members, then among the groups with what one member of a
     group holds: ``size / inside``.  All-to-all sends ``joined - inside`` of `members` parts over a link.
@@ -85,8 +86,11 @@ def by_level(
     inside: Value = 1.0
     for limit in reach:
         joined = members if limit is None else minimum(members, limit)
+        group = joined / inside
         message = size * joined / members if pattern == "all_to_all" else size / inside
-        parts.append((joined / inside, message))
+        if crossing is not None and parts:
+            message = crossing * group / maximum(group - 1.0, 1.0)
+        parts.append((group, message))
         inside = joined
     return parts[:1] if pattern == "point_to_point" else parts
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from perfmodel.algebra import Value, maximum, minimum, where
 from perfmodel.engine.achieved import kernel_files
-from perfmodel.engine.collective import by_level, sent_bytes, steps
+from perfmodel.engine.collective import sent_bytes, steps
 from perfmodel.engine.kernels.attention_decode import DecodeCorrections, attention_decode_time
 from perfmodel.engine.kernels.attention_prefill import PrefillCorrections, attention_prefill_time
 from perfmodel.engine.kernels.calibration import Applied, corrections_for
@@ -28,8 +28,7 @@ from perfmodel.engine.kernels.mla import MlaCorrections, mla_decode_time
 from perfmodel.engine.kernels.moe import MoeCorrections
 from perfmodel.engine.kernels.splits import query_copies, split_rule
 from perfmodel.engine.kernels.stream import StreamCorrections, stream_time
-from perfmodel.engine.rates import joins, route
-from perfmodel.engine.roofline import OpCost, compute_format, cost, moved_bytes
+from perfmodel.engine.roofline import OpCost, collective_levels, compute_format, cost, moved_bytes
 from perfmodel.formats import Precision
 from perfmodel.hardware.device import System
 from perfmodel.ops.core import Op
@@ -185,16 +184,14 @@ def _collective(q: Question) -> KernelTime:
     exchange = q.op.exchange
     if exchange is None:
         return KernelTime(0.0)
-    size = exchange.elements * q.precision.bytes(exchange.kind)
     library = f"{q.runtime}_custom_allreduce" if exchange.pattern == "all_reduce" else "nccl"
     group = f"{library}/{NCCL_NAMES.get(exchange.pattern, exchange.pattern)}/{q.runtime}_graph"
     c = q.corrections("collectives", CollectiveCorrections, group=group)
-    links = route(q.system, exchange.link, exchange.group * exchange.stride)
-    near, *far = by_level(exchange.pattern, size, exchange.group, joins(links, exchange.stride))
-    answer = collective_kernel_time(exchange.pattern, maximum(near[0], 2.0), near[1], q.gpu, c)
-    several = minimum(near[0] - 1.0, 1.0)  # nothing is sent in a group of one
+    (_, _, near, size), *far = collective_levels(exchange, q.precision, q.system)
+    answer = collective_kernel_time(exchange.pattern, maximum(near, 2.0), size, q.gpu, c)
+    several = minimum(near - 1.0, 1.0)  # nothing is sent in a group of one
     seconds = answer.seconds * several
-    for (_, link), (members, message) in zip(links[1:], far, strict=True):  # chunks run on all links at once
+    for _, link, members, message in far:  # chunks run on all links at once
         waits = steps(exchange.pattern, members, link.topology) * link.latency
         seconds = maximum(seconds, sent_bytes(exchange.pattern, message, members) / link.bandwidth) + waits
     return replace(answer, seconds=seconds, launch=answer.launch * several)

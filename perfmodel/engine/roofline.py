@@ -19,7 +19,7 @@ from perfmodel.counts import LAUNCH, Demand
 from perfmodel.engine import collective
 from perfmodel.engine.rates import compute_key, joins, link_of, rate, route
 from perfmodel.formats import Format, Precision
-from perfmodel.hardware.device import System
+from perfmodel.hardware.device import Link, System
 from perfmodel.ops.core import Exchange, Op
 
 
@@ -109,19 +109,29 @@ def demand(op: Op, system: System, precision: Precision) -> Demand:
         amounts[f"memory.{device.main_memory_name}"] = moved
     amounts[LAUNCH] = op.launches
     if op.exchange is not None:
-        size = op.exchange.elements * precision.bytes(op.exchange.kind)
-        amounts |= collective_demand(op.exchange, size, system)
+        amounts |= collective_demand(op.exchange, precision, system)
         # a group of one sends nothing and starts nothing
         amounts[LAUNCH] = op.launches * minimum(op.exchange.group - 1.0, 1.0)
     return Demand(amounts)
 
 
-def collective_demand(exchange: Exchange, size: Value, system: System) -> dict[str, Value]:
-    """Bytes and message steps of each link that a collective of `size` bytes uses."""
+def collective_levels(
+    exchange: Exchange, precision: Precision, system: System
+) -> list[tuple[str, Link, Value, Value]]:
+    """Each link that a collective uses, nearest first, with its group and message [B]."""
     links = route(system, exchange.link, exchange.group * exchange.stride)
-    levels = collective.by_level(exchange.pattern, size, exchange.group, joins(links, exchange.stride))
+    element, crossing = precision.bytes(exchange.kind), exchange.crossing
+    levels = collective.by_level(
+        exchange.pattern, exchange.elements * element, exchange.group, joins(links, exchange.stride),
+        None if crossing is None else crossing * element,
+    )
+    return [(*where, *part) for where, part in zip(links, levels, strict=False)]
+
+
+def collective_demand(exchange: Exchange, precision: Precision, system: System) -> dict[str, Value]:
+    """Bytes and message steps of each link that a collective uses."""
     asked: dict[str, Value] = {}
-    for (name, link), (group, message) in zip(links, levels, strict=False):
+    for name, link, group, message in collective_levels(exchange, precision, system):
         asked[f"links.{name}"] = collective.sent_bytes(exchange.pattern, message, group)
         asked[f"steps.{name}"] = collective.steps(exchange.pattern, group, link.topology)
     return asked

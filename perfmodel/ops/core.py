@@ -97,6 +97,8 @@ class Exchange:
     group     number of members
     link      name of the link; empty: the fastest, and further ones for members that it does not join
     stride    devices between neighbours of the group, where other groups lie between
+    crossing  all_to_all: elements that one rank sends beyond the nearest link, where a copy serves several
+              ranks there; None: the share of the ranks that are there
     """
 
     pattern: str
@@ -105,6 +107,7 @@ class Exchange:
     kind: str = "communication"
     link: str = ""
     stride: Value = 1.0
+    crossing: Value | None = None
 
 
 @dataclass(frozen=True)

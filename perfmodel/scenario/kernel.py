@@ -114,7 +114,7 @@ def collective(
         exchange = Exchange(pattern, size, system.count, link=link)
         op = Op("collective", {}, (), (), pattern, exchange=exchange, launches=0.0)
         latency = model(op, system, in_bytes).time
-        asked = collective_demand(exchange, size, system)
+        asked = collective_demand(exchange, in_bytes, system)
         sent = total(amount for resource, amount in asked.items() if resource.startswith("links."))
         return {"latency": latency, "throughput": size / latency, "bytes": sent}
 

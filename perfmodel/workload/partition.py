@@ -23,14 +23,16 @@ from perfmodel.workload.transforms import divide
 
 
 def expert_parallel(
-    members: Value, *, nodes: Value | None = None, limit: Value | None = None, link: str = ""
+    members: Value, *, nodes: Value | None = None, limit: Value | None = None, link: str = "",
+    stride: Value = 1.0,
 ) -> Transform:
     """Give each of `members` devices an equal part of the experts; tokens travel to them and back [1].
 
     The graph holds the tokens of the whole group.  Each device sends its share to the experts' devices:
-    tokens/members x destinations x width elements before the experts and as many after.
-    nodes, limit  node-limited routing [2]: one copy per node, at most `limit` nodes per token
-    link          name of the link that carries the exchange; empty: the fastest
+    tokens/members x destinations x width elements before the experts and as many after, its own included.
+    nodes, limit  one copy of a token crosses to each node that needs it [2], at most `limit` nodes per token
+    link          name of the one link that carries the exchange; empty: the fastest, and wider ones beyond it
+    stride        devices between neighbours of the group
     """
     if isinstance(members, (int, float)) and members == 1:
         return lambda graph: graph
@@ -41,12 +43,16 @@ def expert_parallel(
             return [divide(op, split, members)]
         if op.family not in ("permute", "combine"):
             return [op]
-        copies = destinations(members if nodes is None else nodes, op.loops["c"], limit)
-        sent = op.loops["t"] / members * copies * op.loops["d"]
+        own, picks = op.loops["t"] / members * op.loops["d"], op.loops["c"]
+        crossing = None
+        if nodes is not None:
+            crossing = own * destinations(nodes, picks, limit) * (nodes - 1.0) / nodes
         way = "dispatch" if op.family == "permute" else "return"
-        exchange = Exchange("all_to_all", sent * members / (members - 1.0), members, link=link)
+        exchange = Exchange("all_to_all", own * destinations(members, picks), members, link=link,
+                            stride=stride, crossing=crossing)
         message = Op("collective", {}, (), (), f"{op.name}_{way}_all_to_all", op.count, exchange)
-        return [op, message] if way == "dispatch" else [message, op]
+        local = divide(op, Split("t"), members)
+        return [local, message] if way == "dispatch" else [message, local]
 
     return each(change)
 
