@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from perfmodel.algebra import Value
+from perfmodel.algebra import Value, maximum
 from perfmodel.errors import PrecisionError
 from perfmodel.hardware.device import ComputeUnit, Device, MemoryLevel, System
 
@@ -103,7 +103,7 @@ def gpu_facts(target: Device | System, *, nominal: bool = False) -> GpuFacts:
         l2_bytes=32e6 if near is None or near.capacity is None else near.capacity * near.instances,
         l2=streamed if near is None or near.bandwidth is None else _reached(near, 1.0),
         peak=_held(matrix),
-        special=SPECIAL_PER_CLOCK * clock * processors,
+        special=_special(device, clock, processors),
         link=0.0 if link is None else link.bandwidth,
         link_latency=1e-6 if link is None else link.latency,
         link_shared=float(name.startswith("pcie")),
@@ -113,6 +113,14 @@ def gpu_facts(target: Device | System, *, nominal: bool = False) -> GpuFacts:
         llc=None if behind is None else _reached(behind, L2_SHARE),
         vendor=device.vendor,
     )
+
+
+def _special(device: Device, clock: Value, processors: Value) -> Any:
+    """Special functions per second at the clock of the matrix unit, which long kernels run at."""
+    unit = device.compute.get("special")
+    if unit is None or not unit.peak:
+        return SPECIAL_PER_CLOCK * clock * processors
+    return maximum(*unit.peak.values()) * clock / (clock if device.clock is None else device.clock)
 
 
 def _reached(level: MemoryLevel, share: Value) -> Any:
