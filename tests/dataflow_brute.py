@@ -12,7 +12,7 @@ from perfmodel.engine.dataflow.mapping import Keep, Loop, LoopNest
 from perfmodel.engine.dataflow.pricing import price
 from perfmodel.engine.dataflow.problem import problem
 from perfmodel.engine.dataflow.space import classes
-from perfmodel.ops.conv import conv1d
+from perfmodel.ops.conv import conv1d, conv2d
 from perfmodel.ops.matmul import matmul
 
 
@@ -35,6 +35,12 @@ def _lanes(prob, axis):
                     yield dict(zip(chosen, factors, strict=True))
 
 
+def _orders(groups, within):
+    """Orders of the classes; within: and of the loops of each, which matter where a tile keeps its halo."""
+    for order in itertools.permutations(groups):
+        yield from itertools.product(*(itertools.permutations(g) if within else [g] for g in order))
+
+
 def brute_force(prob, accelerator, objective, width, conventions):
     """Least objective, and the number of mappings priced.  Levels after the first are one stage each."""
     levels = accelerator.levels[1:]
@@ -50,7 +56,7 @@ def brute_force(prob, accelerator, objective, width, conventions):
         table = np.array(list(itertools.product(*chains)), dtype=float)  # (candidates, loops, blocks)
         factor = {d: table[:, i, :] for i, d in enumerate(prob.bounds)}
         places = [list(itertools.product(range(len(groups) + 1), repeat=len(names))) for names in held]
-        orders = list(itertools.permutations(groups))
+        orders = list(_orders(groups, conventions.sliding))
         for choice in itertools.product(*(itertools.product(orders, at) for at in places)):
             nodes = [Keep(accelerator.levels[0].name, tuple(o.name for o in prob.operands))]
             for block in range(blocks):
@@ -75,16 +81,20 @@ def brute_force(prob, accelerator, objective, width, conventions):
     return best, priced
 
 
-def random_case(seed):
-    """A small layer, an architecture, widths and an objective."""
+def random_case(seed, kinds=("gemm", "gemm", "gemv", "batched", "conv"), word=False):
+    """A small layer, an architecture, widths and an objective; word: ports of several bytes."""
     rng = random.Random(seed)
-    kind = rng.choice(["gemm", "gemm", "gemv", "batched", "conv"])
+    kind = rng.choice(kinds)
     if kind == "gemm":
         op = matmul(*(rng.randint(2, 6) for _ in range(3)))
     elif kind == "gemv":
         op = matmul(1, rng.randint(2, 14), rng.randint(2, 14))
     elif kind == "batched":
         op = matmul(1, rng.randint(2, 5), rng.randint(2, 5), batch=rng.randint(2, 4), weight=False)
+    elif kind == "row":
+        op = conv1d(1, 1, 1, rng.randint(4, 9), rng.randint(2, 3), padding="valid")
+    elif kind == "image":
+        op = conv2d(1, 1, 1, rng.randint(3, 5), rng.randint(3, 5), 2, padding="valid")
     else:
         op = conv1d(1, rng.randint(1, 3), rng.randint(1, 3), rng.randint(3, 5), rng.randint(2, 3), padding="valid")
     prob = problem(op)
@@ -93,13 +103,13 @@ def random_case(seed):
         return Level(
             name=name, holds=holds, capacity=float(capacity), bandwidth=rng.choice([0.5, 1.0, 2.0, 4.0]),
             shared_ports=rng.random() < 0.5, read_energy=rng.uniform(0.5, 3), write_energy=rng.uniform(0.5, 3),
-            double_buffered=rng.random() < 0.3,
+            double_buffered=rng.random() < 0.3, word=rng.choice([8.0, 16.0, 32.0, 64.0]) if word else 1.0,
         )
 
     everything = ("weight", "input", "output")
-    levels = [Level(name="dram", bandwidth=rng.choice([0.5, 1.0, 3.0]), shared_ports=True,
+    levels = [Level(name="dram", bandwidth=rng.choice([0.5, 1.0, 3.0]), shared_ports=True, word=64.0 if word else 1.0,
                     read_energy=rng.uniform(20, 90), write_energy=rng.uniform(20, 90))]
-    three = kind == "gemv" and rng.random() < 0.7
+    three = kind in ("gemv", "row") and rng.random() < 0.7
     levels.append(level("buffer", everything, rng.randint(12, 90)))
     if three:
         levels.append(level("regs", rng.choice([("weight",), ("output",), ("weight", "input")]), rng.randint(4, 16)))

@@ -196,7 +196,7 @@ class Arena:
             for place in range(len(structure.order) + 1):
                 nodes += _keeps(kept, structure, place)
                 if place < len(structure.order):
-                    nodes += [self._loop(loop, row, block) for loop in structure.order[place]]
+                    nodes += [self._loop(loop, row, block) for loop in structure.loops(place)]
         live = [node for node in nodes if isinstance(node, Keep) or node.factor != 1]
         return LoopNest(tuple(live), task.accelerator.inner_levels)
 
@@ -211,7 +211,10 @@ def forced(task: Task, config: Config) -> list[frozenset[str]]:
     if task.conventions.retention == "unchanged" and config.blocks > 1:
         kept: frozenset[str] = frozenset()
         for tensor in config.holders[-2]:
-            kept |= task.problem.operand(tensor).loops
+            operand = task.problem.operand(tensor)
+            # a loop around its tile would part a tensor with windows from those along which it slides
+            slides = task.conventions.sliding and operand.windows
+            kept |= frozenset(task.problem.bounds) if slides else operand.loops
         # such a loop may as well run just outside of that stage, where the tile stays
         found[-1] = frozenset(task.problem.bounds) - kept
     return found

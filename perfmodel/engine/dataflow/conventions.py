@@ -81,6 +81,11 @@ class Conventions:
         """True if the number of tile transfers counts beside their bytes."""
         return self.ports == "turns" or self.words != "packed"
 
+    @property
+    def sliding(self) -> bool:
+        """True if a tile keeps what it shares with the one before."""
+        return self.halo == "sliding" and self.retention == "unchanged"
+
     def __post_init__(self) -> None:
         for field in fields(self):
             value, allowed = getattr(self, field.name), _CHOICES[field.name]

@@ -243,9 +243,25 @@ class View:
         counts = config.counts(moves, stage, spread, halo)
         amount: Floats | float = float(product(bounds[loop] for loop in moves.operand.plain))
         for window, out, taps in zip(moves.operand.windows, counts.out, counts.taps, strict=True):
-            tiles = self._choice(window.out, out), self._choice(window.kernel, taps)
+            tiles = self._slid(window.out, out, counts, stage), self._slid(window.kernel, taps, counts, stage)
             amount = amount * window_cover(window, bounds, *tiles)
         return self._again(amount, counts, stage)
+
+    def _slid(
+        self, loop: str, choices: tuple[Choice, Choice, Choice], counts: Counts, stage: int
+    ) -> Floats:
+        """Iterations of a loop of a window that share no halo with the one before."""
+        base, once, beyond = choices
+        times = self._choice(loop, base)
+        if not counts.slides:
+            return times
+        classes = self.kernel.config.classes
+        bare = self._quiet([frozenset(d for d, group in classes.items() if group is None)], stage - 1)
+        times = np.where(bare, self._choice(loop, once), times)
+        if beyond is not once:
+            bare = bare & self._quiet([frozenset(classes)], stage - 2)
+            times = np.where(bare, self._choice(loop, beyond), times)
+        return times
 
     def _again(self, amount: Floats | float, counts: Counts, stage: int) -> Floats | float:
         """An amount times the iterations of unrelated loops that move it again."""

@@ -126,7 +126,7 @@ def _holders(problem: Problem, staged: Sequence[Stage]) -> Iterator[tuple[Mappin
 def _block_structures(
     problem: Problem, holders: Sequence[Mapping[str, Level | None]], conventions: Conventions
 ) -> tuple[tuple[Structure, ...], ...]:
-    rules = conventions.retention == "unchanged", conventions.tiled
+    rules = conventions.retention == "unchanged", conventions.tiled, conventions.sliding
     blocks = [by_trail(structures(problem, list(kept), *rules)) for kept in holders[1:-1]]
     return (*blocks, _mac_structures(problem, conventions))
 

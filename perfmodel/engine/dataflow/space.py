@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -60,12 +60,28 @@ class Structure:
     places   per kept tensor, how many classes of the order run outside its tile
     still    per kept tensor, classes that force no new tile (inside it, or directly around it and unrelated)
     trail    per tensor, unrelated classes at the inner end of the block
+    slides   per kept tensor, loop along which it keeps its halo; None: the next block outside tells, as no
+             loop of this one runs around the tile; not there: none
+    last     loops that run innermost in their class; empty: any may
+    front    innermost loop of the block, if it may be such a loop; else empty
     """
 
     order: tuple[LoopClass, ...]
     places: Mapping[str, int]
     still: Mapping[str, frozenset[LoopClass]]
     trail: Mapping[str, frozenset[LoopClass]]
+    slides: Mapping[str, str | None] = field(default_factory=dict)
+    last: frozenset[str] = frozenset()
+    front: str = ""
+
+    @property
+    def end(self) -> Hashable:
+        """What the stages further inside see of the block."""
+        return tuple(self.trail.items()), self.front
+
+    def loops(self, place: int) -> list[str]:
+        """Loops of a class in order."""
+        return sorted(self.order[place], key=self.last.__contains__)
 
 
 def classes(problem: Problem) -> tuple[tuple[LoopClass, ...], LoopClass]:
@@ -79,15 +95,20 @@ def classes(problem: Problem) -> tuple[tuple[LoopClass, ...], LoopClass]:
 
 
 def structures(
-    problem: Problem, kept: Sequence[str], retention: bool = True, tiled: bool = False
+    problem: Problem, kept: Sequence[str], retention: bool = True, tiled: bool = False, sliding: bool = False
 ) -> tuple[Structure, ...]:
     """Structures of a block above a stage that keeps these tensors, without those another one dominates.
 
-    tiled  the number of tile transfers counts, so a larger tile may pay
+    tiled    the number of tile transfers counts, so a larger tile may pay
+    sliding  tiles keep their halos along a window loop directly around them
     """
     ordered, _ = classes(problem)
     related = tuple((o.name, o.loops, tiled or bool(o.windows)) for o in problem.operands)
-    return _structures(ordered, related, tuple(kept), retention)
+    windows = tuple(
+        (o.name, frozenset(loop for w in o.windows for loop in (w.out, w.kernel)))
+        for o in problem.operands if o.windows and sliding
+    )
+    return _structures(ordered, related, tuple(kept), retention, windows)
 
 
 #: Name, loops, and whether a larger tile may be worth its room, of each tensor.
@@ -96,12 +117,14 @@ _Related = tuple[tuple[str, frozenset[str], bool], ...]
 
 @lru_cache(maxsize=1024)
 def _structures(
-    ordered: tuple[LoopClass, ...], related: _Related, kept: tuple[str, ...], retention: bool
+    ordered: tuple[LoopClass, ...], related: _Related, kept: tuple[str, ...], retention: bool,
+    windows: tuple[tuple[str, frozenset[str]], ...],
 ) -> tuple[Structure, ...]:
     loops = {name: own for name, own, _ in related}
     found: dict[tuple[object, ...], Structure] = {}
-    for order in itertools.permutations(ordered):
+    for order, last in _orders(ordered, frozenset().union(*(own for _, own in windows))):
         trail = {name: _unrelated_tail(order, own) for name, own in loops.items()}
+        front = last[-1] if last else ""
         for stops in itertools.product(range(len(order) + 1), repeat=len(kept)):
             places = dict(zip(kept, stops, strict=True))
             still = {}
@@ -110,9 +133,23 @@ def _structures(
                 still[tensor] = frozenset(order[stop:]) | around
             if not retention:
                 trail = dict.fromkeys(trail, frozenset())
-            key = (tuple(still.items()), tuple(trail.items()))
-            found.setdefault(key, Structure(order, places, still, trail))
+            slides = {
+                tensor: last[places[tensor] - 1] if places[tensor] else None for tensor, own in windows
+                if tensor in places and (not places[tensor] or last[places[tensor] - 1] in own)
+            }
+            key = (tuple(still.items()), tuple(trail.items()), tuple(slides.items()), front)
+            found.setdefault(key, Structure(order, places, still, trail, slides, frozenset(last), front))
     return _undominated(related, list(found.values()))
+
+
+def _orders(
+    ordered: tuple[LoopClass, ...], sliding: frozenset[str]
+) -> Iterator[tuple[tuple[LoopClass, ...], tuple[str, ...]]]:
+    """Orders of the classes, and the innermost loop of each class where it is one of these."""
+    for order in itertools.permutations(ordered):
+        inner = [[loop for loop in group if loop in sliding] or [""] for group in order]
+        for last in itertools.product(*inner) if sliding else [()]:
+            yield order, last
 
 
 def _unrelated_tail(order: Sequence[LoopClass], related: frozenset[str]) -> frozenset[LoopClass]:
@@ -137,11 +174,14 @@ def _undominated(related: _Related, items: list[Structure]) -> tuple[Structure, 
             larger = inside_a != inside_b if tensor in valued else not inside_a <= inside_b
             if larger or not free_b <= free_a:
                 return False
-        return split[a] != split[b]
+        slides = items[a].slides
+        if any(t not in slides or slides[t] != loop for t, loop in items[b].slides.items()):
+            return False
+        return (split[a], slides) != (split[b], items[b].slides)
 
     kept = []
     for b, item in enumerate(items):
-        rivals = (a for a in range(len(items)) if a != b and items[a].trail == item.trail)
+        rivals = (a for a in range(len(items)) if a != b and items[a].end == item.end)
         if not any(beats(a, b) for a in rivals):
             kept.append(item)
     return tuple(kept)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 Classes = frozenset[LoopClass]
 #: Unrelated classes at the inner end of the one and two blocks further out.
 Trails = tuple[Classes, Classes]
+#: Loops along which a tile keeps its halo: of its own block, and where nothing runs around it there, of the
+#: one and two blocks further out; empty: none.
+Slides = tuple[str, str, str]
 _NONE: Classes = frozenset()
 
 
@@ -26,12 +29,12 @@ _NONE: Classes = frozenset()
 class Moves:
     """Distinct costs of moving one tensor into a stage.
 
-    keys   classes that force no new tile, and the trails outside
+    keys   classes that force no new tile, the trails outside, and the loops along which halos are kept
     where  (far, near, own) -> number of the key; an axis that makes no difference has length 1
     """
 
     operand: Operand
-    keys: tuple[tuple[Classes, Trails], ...]
+    keys: tuple[tuple[Classes, Trails, Slides], ...]
     where: Ints
 
 
@@ -78,21 +81,24 @@ class Choice:
 class Counts:
     """Iterations behind the elements that move into a stage.
 
-    out, taps  of each window
+    out, taps  of each window: in general, where no loop runs around the tile in its own block, and where none
+               runs in the next block outside either
     unrelated  loop -> iterations that bring the tile again: in general, where nothing in the block disturbs
                it (quiet), and where nothing in the next block outside does either
     related    loop -> iterations that bring another tile
     loud       per key, loops of the block that do disturb it
     near, far  some key asks for the second and the third
+    slides     so do some windows
     """
 
-    out: tuple[Choice, ...]
-    taps: tuple[Choice, ...]
+    out: tuple[tuple[Choice, Choice, Choice], ...]
+    taps: tuple[tuple[Choice, Choice, Choice], ...]
     unrelated: dict[str, tuple[Choice, Choice, Choice]]
     related: dict[str, Choice]
     loud: tuple[frozenset[str], ...]
     near: bool
     far: bool
+    slides: bool
 
 
 def _choose(keys: Sequence[Counted]) -> Choice:
@@ -107,13 +113,24 @@ def count_choices(
     """What to count for each key of a tensor that moves into the stage below a block."""
     operand = moves.operand
 
-    def related(loop: str, spread: int) -> Choice:
-        idle = [frozenset([block]) if classes[loop] in still else frozenset() for still, _ in moves.keys]
+    def related(loop: str) -> Choice:
+        idle = [frozenset([block]) if classes[loop] in still else frozenset() for still, _, _ in moves.keys]
         return _choose([(i, block, spread, 0) for i in idle])
+
+    def window(loop: str) -> tuple[Choice, Choice, Choice]:
+        idle: list[list[frozenset[int]]] = [[], [], []]
+        for still, _, slides in moves.keys:
+            blocks = [block - i for i in range(3) if slides[i] == loop]
+            own = frozenset([block]) if classes[loop] in still else frozenset()
+            for most, found in enumerate(idle):
+                found.append(own.union(b for b in blocks if b >= block - most))
+        base, once, beyond = (_choose([(i, block, halo, 0) for i in each]) for each in idle)
+        once = base if idle[0] == idle[1] else once
+        return base, once, once if idle[1] == idle[2] else beyond
 
     def unrelated(loop: str) -> tuple[Choice, Choice, Choice]:
         group, idle = classes[loop], []
-        for still, (near, far) in moves.keys:
+        for still, (near, far), _ in moves.keys:
             steps = 0 if group not in still else 1 if group not in near else 2 if group not in far else 3
             idle.append([frozenset(block - i for i in range(min(steps, most))) for most in (1, 2, 3)])
         base, once, beyond = (_choose([(i[n], block, spread, 0) for i in idle]) for n in range(3))
@@ -121,13 +138,14 @@ def count_choices(
         return base, once, once if all(i[1] == i[2] for i in idle) else beyond
 
     found = {loop: unrelated(loop) for loop in classes if loop not in operand.loops}
-    out = tuple(related(w.out, halo) for w in operand.windows)
-    taps = tuple(related(w.kernel, halo) for w in operand.windows)
+    out = tuple(window(w.out) for w in operand.windows)
+    taps = tuple(window(w.kernel) for w in operand.windows)
     return Counts(
-        out, taps, found, {loop: related(loop, spread) for loop in classes if loop in operand.loops},
-        tuple(frozenset(d for d in operand.loops if classes[d] not in still) for still, _ in moves.keys),
+        out, taps, found, {loop: related(loop) for loop in classes if loop in operand.loops},
+        tuple(frozenset(d for d in operand.loops if classes[d] not in still) for still, _, _ in moves.keys),
         any(once is not base for base, once, _ in found.values()),
         any(beyond is not once for _, once, beyond in found.values()),
+        any(beyond is not base for base, _, beyond in (*out, *taps)),
     )
 
 
@@ -135,7 +153,7 @@ def by_trail(structures: Iterable[Structure]) -> tuple[Structure, ...]:
     """Structures with the same trail next to each other."""
     found: dict[Hashable, list[Structure]] = {}
     for structure in structures:
-        found.setdefault(tuple(structure.trail.items()), []).append(structure)
+        found.setdefault(structure.end, []).append(structure)
     return tuple(itertools.chain(*found.values()))
 
 
@@ -145,10 +163,9 @@ def _trails(structures: Sequence[Structure]) -> tuple[list[Structure], Ints]:
     first = []
     which = []
     for structure in structures:
-        key = tuple(structure.trail.items())
-        if key not in numbers:
+        if structure.end not in numbers:
             first.append(structure)
-        which.append(numbers.setdefault(key, len(numbers)))
+        which.append(numbers.setdefault(structure.end, len(numbers)))
     return first, np.array(which, dtype=np.intp)
 
 
@@ -173,15 +190,16 @@ def _moves(
     tiled: bool,
 ) -> Moves:
     name = operand.name
-    stills = [s.still[name] for s in own]
-    nears, fars = [s.trail[name] for s in near] or [_NONE], [s.trail[name] for s in far] or [_NONE]
+    nears, fars = [(s.trail[name], s.front) for s in near], [(s.trail[name], s.front) for s in far]
+    nears, fars = nears or [(_NONE, "")], fars or [(_NONE, "")]
     numbers: dict[Hashable, int] = {}
-    keys: list[tuple[Classes, Trails]] = []
-    where = np.empty((len(fars), len(nears), len(stills)), dtype=np.intp)
-    for (i, a), (j, b), (k, c) in itertools.product(enumerate(fars), enumerate(nears), enumerate(stills)):
-        key = _counts(operand, c, (b, a), tiled)
+    keys: list[tuple[Classes, Trails, Slides]] = []
+    where = np.empty((len(fars), len(nears), len(own)), dtype=np.intp)
+    for (i, a), (j, b), (k, s) in itertools.product(enumerate(fars), enumerate(nears), enumerate(own)):
+        made = s.still[name], (b[0], a[0]), _slides(operand, s, b[1], a[1])
+        key = _counts(operand, *made, tiled)
         if key not in numbers:
-            keys.append((c, (b, a)))
+            keys.append(made)
         where[i, j, k] = numbers.setdefault(key, len(numbers))
     for axis in range(3):
         if np.all(where == where.take([0], axis)):
@@ -189,7 +207,15 @@ def _moves(
     return Moves(operand, tuple(keys), where)
 
 
-def _counts(operand: Operand, still: Classes, trails: Trails, tiled: bool) -> Hashable:
+def _slides(operand: Operand, own: Structure, near: str, far: str) -> Slides:
+    loop = own.slides.get(operand.name, "")
+    if loop is not None:
+        return loop, "", ""
+    windows = {loop for w in operand.windows for loop in (w.out, w.kernel)}
+    return "", near if near in windows else "", far if far in windows else ""
+
+
+def _counts(operand: Operand, still: Classes, trails: Trails, slides: Slides, tiled: bool) -> Hashable:
     """What the traffic depends on; plain loops of the tensor move each of its elements once anyhow.
 
     tiled  in tiles of some number, on which all its loops tell
@@ -198,7 +224,7 @@ def _counts(operand: Operand, still: Classes, trails: Trails, tiled: bool) -> Ha
     unrelated = frozenset(group for group in still if not operand.loops & set(group))
     near = unrelated & trails[0]
     windows = frozenset(group for group in still if sliding & set(group))
-    return windows, unrelated, near, near & trails[1], still - unrelated if near else None
+    return windows, slides, unrelated, near, near & trails[1], still - unrelated if near else None
 
 
 def _tiles(operand: Operand, own: Sequence[Structure]) -> Tiles:
