@@ -16,7 +16,7 @@ import pytest
 
 import perfmodel as pm
 from perfmodel.errors import ArgumentError
-from perfmodel.validation.measured import known, score
+from perfmodel.validation.measured import help, known, score
 from perfmodel.validation.measured.statistics import as_fractions, averaged, errors
 from perfmodel.validation.measured.tables import read
 
@@ -57,7 +57,7 @@ def test_every_scorer_names_its_columns():
 
 @shared
 @pytest.mark.parametrize(("file", "metric", "limit"), [
-    ("yolobench/latency.csv", "", 0.10), ("clsbench/latency.csv", "", 0.15), ("levit/throughput.csv", "", 0.16),
+    ("yolobench/latency.csv", "", 0.09), ("clsbench/latency.csv", "", 0.15), ("levit/throughput.csv", "", 0.16),
     ("tmac/decode.csv", "tmac", 0.15), ("ssm_scope/memory.csv", "memory", 0.03),
 ])
 def test_shared_tables_are_predicted(file, metric, limit):
@@ -74,7 +74,7 @@ def test_shared_intervals_hold_what_they_say():
 
 
 @shared
-@pytest.mark.parametrize(("space", "least", "step"), [("nasbench201", 0.97, 5), ("ofa", 0.88, 1)])
+@pytest.mark.parametrize(("space", "least", "step"), [("nasbench201", 0.975, 5), ("ofa", 0.88, 1)])
 def test_shared_help_ranks(space, least, step, tmp_path):
     with np.load(SHARED / "help" / f"{space}_latency.npz") as archive:
         columns = {name: archive[name] for name in archive.files}
@@ -206,8 +206,8 @@ def test_shared_files_are_all_recognised_once():
 
 
 @shared
-def test_shared_help_protocol_of_devices_that_it_does_not_learn_from():
-    found = score(SHARED / "help" / "nasbench201_latency.npz")
-    ranks = {group["device"]: group["published"] for group in found["groups"] if "published" in group}
-    assert found["summary"]["published"] > 0.96 and len(ranks) == 10
-    assert "titanx_1" in ranks and "1080ti_1" not in ranks
+def test_shared_help_protocol_of_a_device_that_it_does_not_learn_from():
+    table = read(SHARED / "help" / "nasbench201_latency.npz")
+    task, times = help.task(table.columns), help.devices(table)
+    assert help.published(task, "titanx_1", times["titanx_1"]) > 0.96
+    assert "titanx_1" not in help.LEARNED["nasbench201"][0]

@@ -38,16 +38,16 @@ from perfmodel.errors import ArgumentError
 NOISE = 0.05
 #: 80 % of a normal law lie within this many standard deviations.
 WIDTH = 1.2816
-#: Degrees of freedom of the law of the samples, and how much further 80 % of it reach than of a normal law.
-FREEDOM, TAIL = 4.0, 1.196
+#: Degrees of freedom of the law of the samples; how far 80 % of it reach, beside a normal law as wide.
+FREEDOM, TAIL = 4.0, 0.846
 #: Variance of the overall speed of a device that remains after its scale was read off the samples.
 SPEED = 1.0
 
 # what is averaged over: multiples of the noise, of the spread between devices, and of the free deviation;
 # each with its most likely value and the standard deviation of its logarithm
-_TRIED = ((0.5, 1.0, 2.0, 4.0, 8.0), (0.03, 0.1, 0.3, 1.0, 3.0), (0.3, 3.0, 30.0, 300.0, 3000.0))
+_TRIED = ((0.5, 1.0, 2.0, 4.0, 8.0, 16.0), (0.03, 0.1, 0.3, 1.0, 3.0), (0.3, 3.0, 30.0, 300.0, 3000.0))
 _SETTINGS = np.array(list(itertools.product(*_TRIED)))
-_BELIEF = -0.5 * np.sum((np.log(_SETTINGS / [1.3, 1.0, 1.0]) / [0.8, 1.5, 4.0]) ** 2, axis=1)
+_BELIEF = -0.5 * np.sum((np.log(_SETTINGS / [1.3, 1.0, 1.0]) / [1.0, 1.5, 4.0]) ** 2, axis=1)
 #: explanations of the samples that are kept
 _KEPT = 16
 
@@ -290,9 +290,9 @@ def _explanations(
     inner = spreads * (x @ known.covariance @ x.T) + SPEED * speed
     inner = inner + deviations * known.free * (x @ known.deviation @ x.T)
     inner = inner + 1e-10 * np.trace(inner, axis1=1, axis2=2)[:, None, None] * np.eye(len(x))
-    variance = (noises[:, :, 0] * known.noise * size) ** 2
+    variance = (noises[:, :, 0] * known.noise * size) ** 2 * (FREEDOM - 2) / FREEDOM
     trust = np.ones_like(variance)
-    for _ in range(6):  # more turns change no rank
+    for _ in range(4):  # more turns change no rank
         shown = variance / trust
         inverse = np.linalg.inv(inner + shown[:, :, None] * np.eye(len(x)))
         pull = inverse @ apart
