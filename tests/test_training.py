@@ -224,3 +224,34 @@ def test_adapters_learn_alone() -> None:
     assert tuned.activations < whole.activations
     qkv = next(op for op in base.graph(batch=1, query=4, context=4).ops if op.name == "block.qkv")
     assert [op.name for op in backward(qkv, frozen=True)] == ["block.qkv_grad_input"]
+
+
+def test_experts_are_shared_out():
+    """Mixtral on two nodes of eight: an expert a device, exchanged in the node; its gradients with the other node."""
+    node = pm.system("dgx-h100", count=16)
+    kept, shared = (pm.training("mixtral-8x7b", node, batch=16, sequence=512, dp=16, ep=ep, zero=1) for ep in ([1], [8]))
+    experts = 32 * 8 * 3 * 4096 * 14336
+    dense = pm.workload("mixtral-8x7b").parameters - experts
+    # per parameter two bytes, a fp32 gradient, and twelve of the optimiser that are divided over the copies
+    assert float(kept.weights[0]) == pytest.approx((dense + experts) * (6 + 12 / 16))
+    assert float(shared.weights[0]) == pytest.approx(dense * (6 + 12 / 16) + experts / 8 * (6 + 12 / 2))
+    assert shared.flops == pytest.approx(kept.flops)
+    fits = pm.training("mixtral-8x7b", node, batch=16, sequence=512, dp=16, ep=8, zero=2, recompute="full")
+    sent = [row for row in fits.breakdown().rows if "all_to_all" in str(row)]
+    assert len(sent) >= 4  # two exchanges forward, two backward
+
+
+@pytest.mark.parametrize("ep", [3, 16])
+def test_experts_that_cannot_be_shared_out_are_refused(ep):
+    """16 does not divide 8 experts, 3 not 16 replicas."""
+    with pytest.raises(pm.PerfmodelError, match="ep must divide dp and the experts"):
+        pm.training("mixtral-8x7b", pm.system("h200-sxm", count=16), batch=16, sequence=512, dp=16, ep=ep, zero=3)
+
+
+def test_sharded_weights_are_collected_once_each_way():
+    """Seven eighths of 6.7e9 weights of two bytes twice a micro-batch, where that takes longer than the products."""
+    slow = pm.system("a100-sxm-80gb", count=8).vary({"device.links.nvlink.bandwidth": "1 GB/s"})
+    whole, sharded = (pm.training("llama-7b", slow, batch=16, sequence=128, dp=8, zero=zero) for zero in (2, 3))
+    gathers = 2 * 2 * 7 / 8 * 2 * pm.workload("llama-7b").parameters / 1e9  # two micro-batches, two bytes
+    fast = pm.training("llama-7b", pm.system("a100-sxm-80gb", count=8), batch=16, sequence=128, dp=8, zero=1)
+    assert sharded.step_time - whole.step_time == pytest.approx(gathers, abs=float(fast.step_time))

@@ -236,8 +236,9 @@ def test_node_limited_routing_sends_less():
         return named(pm.transform.expert_parallel(64, **kwargs)(whole), "dispatch_dispatch_all_to_all").exchange
 
     one_each = 8 * (1 - (7 / 8) ** 8) * 7 / 8 * 7168  # expected other nodes of a token, times its width
-    assert sent(nodes=8).crossing == pytest.approx(one_each)
-    assert sent(nodes=8, limit=4).crossing < one_each < sent().elements * 7 / 8
+    assert sent(nodes=8, limit=8).crossing == pytest.approx(one_each)
+    assert sent(nodes=8).crossing == sent(nodes=8, limit=4).crossing  # the model may reach 4 of 8 groups
+    assert sent(nodes=8).crossing < one_each < sent().elements * 7 / 8
     assert sent(nodes=8).elements == sent().elements
 
 

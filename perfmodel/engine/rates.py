@@ -88,6 +88,12 @@ def route(system: System, name: str = "", members: Value = np.inf) -> list[tuple
     return found
 
 
+def domains(system: System, devices: Value) -> Value | None:
+    """Nodes that `devices` lie in, by the first link that says how many it joins; None where none does."""
+    size = next((link.devices for _, link in route(system) if link.devices is not None), None)
+    return None if size is None else maximum(devices / size, 1.0)
+
+
 def joins(links: Sequence[tuple[str, Link]], stride: Value = 1.0) -> list[Value | None]:
     """Members of a group, `stride` devices apart, that each link of a route joins; the last joins all."""
     inner = [None if link.devices is None else maximum(link.devices / stride, 1.0) for _, link in links]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from perfmodel.algebra import Value
+from perfmodel.algebra import Value, minimum
 from perfmodel.hardware.device import System
 from perfmodel.scenario.solve import TOO_LARGE
 from perfmodel.workload.workload import Workload
@@ -56,3 +56,15 @@ def layers_of(workload: Workload) -> float:
     blocks = getattr(workload.dims, "blocks", ())
     named = [block for block in blocks if hasattr(block, "repeat")] if isinstance(blocks, tuple) else []
     return float(sum(np.max(block.repeat) for block in named)) if named else float("inf")
+
+
+def experts_of(workload: Workload) -> Value:
+    """Experts of a mixture layer, the fewest where layers differ; 1 where there is none."""
+    counts = [
+        tensor.storage(op.loops) / (op.loops["n"] * op.loops["k"])
+        for op in workload.graph(batch=1.0, query=1.0, context=1.0).ops
+        if op.family == "grouped_matmul" and "ep" in op.split
+        for tensor in op.tensors
+        if tensor.kind == "weight" and {"n", "k"} <= set(tensor.axes)
+    ]
+    return minimum(*counts) if counts else 1.0

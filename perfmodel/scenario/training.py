@@ -13,44 +13,44 @@ References
 [2] Korthikanti et al., Reducing activation recomputation, arXiv:2205.05198 (activation memory, selective).
 [3] Rajbhandari et al., ZeRO, arXiv:1910.02054 (optimiser, gradient and weight sharding).
 [4] Dettmers et al., QLoRA, arXiv:2305.14314.
+[5] Lepikhin et al., GShard, arXiv:2006.16668 (expert parallelism).
+[6] DeepSeek-AI, DeepSeek-V3, arXiv:2412.19437, section 3.2.1 (DualPipe).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from itertools import groupby
 from typing import Any
 
 import numpy as np
 
-from perfmodel.algebra import Value, ceil_div, maximum, total
+from perfmodel.algebra import Value, ceil_div, maximum, minimum, total
 from perfmodel.arguments import choice, whole
-from perfmodel.engine.collective import collective_time
 from perfmodel.engine.fidelity import CostModel
 from perfmodel.engine.power import energy_of
-from perfmodel.engine.rates import link_of
+from perfmodel.engine.rates import domains
 from perfmodel.engine.roofline import OpCost
 from perfmodel.errors import ArgumentError
 from perfmodel.formats import Precision
 from perfmodel.formats import precision as precision_of
 from perfmodel.hardware.catalog import system as system_of
 from perfmodel.hardware.device import Device, System
-from perfmodel.ops.core import Op, Tensor, Work
+from perfmodel.ops.core import Exchange, Op, Tensor, Work
 from perfmodel.result import Result
-from perfmodel.scenario.feasible import divides, layers_of
+from perfmodel.scenario.activations import CORE, Kept
+from perfmodel.scenario.feasible import divides, experts_of, layers_of
 from perfmodel.scenario.solve import TOO_LARGE, Scenario
 from perfmodel.workload.compression import trainable
 from perfmodel.workload.graph import Graph
 from perfmodel.workload.learning import (
-    DROPOUT,
     LOGIT_BYTES,
-    LOSS,
     backward,
     fixed,
     with_dropout,
     with_loss,
 )
+from perfmodel.workload.partition import expert_parallel, merge_batches
 from perfmodel.workload.partition import sequence_parallel as split_tokens
 from perfmodel.workload.step import Step
 from perfmodel.workload.transforms import tensor_parallel
@@ -58,9 +58,6 @@ from perfmodel.workload.workload import Workload
 from perfmodel.workload.workload import workload as workload_of
 
 RECOMPUTE = ("none", "selective", "full")
-
-#: core of eager attention, which selective recomputation runs again as a whole [2]
-CORE = ("attention_scores", "attention_softmax", f"attention_softmax_{DROPOUT}", "attention_values")
 
 #: bytes per parameter of the optimiser: fp32 copy, first and second moment of Adam
 OPTIMISER_BYTES = 12.0
@@ -72,11 +69,8 @@ REASONS = (
     "tp x pp x dp must equal the devices used, at most those of the system",
     "dp x micro_batch must divide the batch",
     "pp x interleave must not exceed the layers of the model",
+    "ep must divide dp and the experts of a layer",
 )
-
-#: ops that keep nothing for the backward pass: messages aside, indices, and what the next op keeps [2]
-UNKEPT = ("embedding", "softmax")
-
 
 def training(
     workload: str | Workload,
@@ -87,6 +81,7 @@ def training(
     tp: Any = 1,
     pp: Any = 1,
     dp: Any = 1,
+    ep: Any = 1,
     micro_batch: Any = 1,
     interleave: Any = 1,
     recompute: str = "none",
@@ -95,6 +90,7 @@ def training(
     attention: str = "fused",
     loss: str = "fused",
     dropout: bool = False,
+    overlap: bool = False,
     precision: str | Mapping[str, str] | Precision = "bf16",
     fidelity: str = "roofline",
     progress: Callable[[float], None] | None = None,
@@ -104,6 +100,7 @@ def training(
     workload           with ``transform.adapt``: only the adapters learn
     batch, sequence    global batch [sequences], tokens per sequence
     tp, pp, dp         tensor-, pipeline- and data-parallel sizes; their product are the devices used
+    ep                 data-parallel devices that share out the experts of a layer between them [5]
     micro_batch        sequences that one pipeline takes at a time
     interleave         model chunks per pipeline stage
     recompute          activations kept: all (``none``), all but the attention scores (``selective``), or the
@@ -113,6 +110,7 @@ def training(
     loss               ``fused`` keeps the probabilities of all positions in fp32; ``eager`` holds the logits
                        and two gradients too, as code of a framework does, ``eager16`` all in 16 bits
     dropout            of attention probabilities and before residual additions, as GPT is trained
+    overlap            the exchange of experts runs behind the products of another micro-batch [6]
     zero               1: optimiser state, 2: gradients too, 3: weights too are sharded over dp
 
     Metrics: step_time [s], throughput [token/s], mfu (causal model FLOP, recomputation not counted), memory,
@@ -126,20 +124,21 @@ def training(
         "tp": whole("tp", tp),
         "pp": whole("pp", pp),
         "dp": whole("dp", dp),
+        "ep": whole("ep", ep),
         "micro_batch": whole("micro_batch", micro_batch),
         "interleave": whole("interleave", interleave),
         "system": system_of(system),
         "workload": workload_of(workload),
     }
-    for name, flag in (("sequence_parallel", sequence_parallel), ("dropout", dropout)):
+    flags = {"sequence_parallel": sequence_parallel, "dropout": dropout, "overlap": overlap}
+    for name, flag in flags.items():
         if not isinstance(flag, bool):
             raise ArgumentError(name, flag, "True or False")
     if zero not in (0, 1, 2, 3) or isinstance(zero, bool):
         raise ArgumentError("zero", zero, "0, 1, 2 or 3")
     fixed = {
         "recompute": choice("recompute", recompute, RECOMPUTE),
-        "sequence_parallel": sequence_parallel,
-        "dropout": dropout,
+        **flags,
         "zero": zero,
         "precision": precision_of(precision),
         "attention": choice("attention", attention, ("fused", "eager")),
@@ -161,6 +160,7 @@ class TrainingStep:
         tp: Value,
         pp: Value,
         dp: Value,
+        ep: Value,
         micro_batch: Value,
         interleave: Value,
         recompute: str,
@@ -169,19 +169,29 @@ class TrainingStep:
         attention: str,
         loss: str,
         dropout: bool,
+        overlap: bool,
         precision: Precision,
         model: CostModel,
         ndim: int = 0,
     ) -> None:
         self.workload, self.system, self.precision, self.model = workload, system, precision, model
         self.batch, self.sequence, self.micro_batch = batch, sequence, micro_batch
-        self.tp, self.pp, self.dp, self.interleave = tp, pp, dp, interleave
+        self.tp, self.pp, self.dp, self.ep, self.interleave = tp, pp, dp, ep, interleave
         self.recompute, self.sequence_parallel, self.zero = recompute, sequence_parallel, zero
-        self.whole: Graph = workload.graph(
-            Step(micro_batch, sequence, sequence, logits="all", attention=attention)
-        )
+        self.overlap = overlap
         self.logit_bytes = LOGIT_BYTES[loss]
-        learns = with_loss(with_dropout(self.whole) if dropout else self.whole, loss)
+
+        def passed(sequences: Value) -> Graph:
+            return workload.graph(Step(sequences, sequence, sequence, logits="all", attention=attention))
+
+        def taught(graph: Graph) -> Graph:
+            return with_loss(with_dropout(graph) if dropout else graph, loss)
+
+        self.whole = passed(micro_batch)
+        learns = taught(self.whole)
+        if np.any(np.not_equal(ep, 1.0)):  # experts see the tokens of all that share them
+            spread = expert_parallel(ep, nodes=domains(system, ep * tp), stride=tp)
+            learns = spread(merge_batches(learns, taught(passed(micro_batch * ep))))
         #: adapters beside weights that stay as they are
         self.frozen = any(t.role == "adapter" for op in self.whole.ops for t in op.tensors)
         self.graph = tensor_parallel(tp)(learns)
@@ -210,14 +220,39 @@ class TrainingStep:
         """Micro-batches of one pipeline in a step."""
         return self.batch / (self.dp * self.micro_batch)
 
-    def gradient_exchange(self) -> Value:
-        """Gradient all-reduce of one device over the slowest link of the system [s]."""
-        links = [*self.system.links, *self.system.device.links]
-        if not links and np.all(np.equal(self.dp, 1.0)):
+    @cached_property
+    def copies(self) -> list[tuple[Value, Value, Value]]:
+        """Weights of one device of the largest stage: those that learn [elements], all [B], and how many
+        devices hold the same; fewer do where experts are shared out."""
+        experts = [op for op in self.graph.ops if "ep" in op.split]
+        others = [op for op in self.graph.ops if "ep" not in op.split]
+        found = []
+        for ops, devices in ((others, self.dp), (experts, self.dp / self.ep)):
+            part = self.graph.with_ops(ops)
+            learn = trainable(part) if self.frozen else part.elements("weight")
+            found.append((learn * self.share, part.bytes("weight", self.precision) * self.share, devices))
+        return found if experts else found[:1]
+
+    def between_copies(self, pattern: str, elements: Sequence[Value]) -> Value:
+        """Time of a collective of so many elements among the devices that hold the same weights [s]."""
+        if np.all(np.equal(self.dp, 1.0)):
             return 0.0
-        _, link = link_of(self.system, (links[-1:] or [""])[0])
-        size = self.parameters * self.precision.bytes("communication")
-        return collective_time("all_reduce", size, self.dp, link.bandwidth, link.latency, "ring")
+        seconds: Value = 0.0
+        for size, (_, _, devices) in zip(elements, self.copies, strict=True):
+            exchange = Exchange(pattern, size, devices, stride=self.tp * self.dp / devices)
+            seconds = seconds + self.cost(Op("collective", {}, (), (), pattern, exchange=exchange)).time
+        return seconds
+
+    def gradient_exchange(self) -> Value:
+        """All-reduce of the gradients of one device [s]."""
+        return self.between_copies("all_reduce", [learn for learn, _, _ in self.copies])
+
+    def gathering(self) -> Value:
+        """Time in which a micro-batch collects its weights, once each way, where they are sharded [s] [3]."""
+        if self.zero < 3:
+            return 0.0
+        element = self.precision.bytes("communication")
+        return 2.0 * self.between_copies("all_gather", [stored / element for _, stored, _ in self.copies])
 
     @cached_property
     def share(self) -> Value:
@@ -227,17 +262,17 @@ class TrainingStep:
             return 1.0 / self.pp
         return ceil_div(layers, self.pp * self.interleave) * self.interleave / layers
 
-    @property
-    def parameters(self) -> Value:
-        """Weights of one device of the largest stage that learn, before any sharding over dp."""
-        learn = trainable(self.graph) if self.frozen else self.graph.elements("weight")
-        return learn * self.share
-
     def step_time(self) -> Value:
         """Time of one optimiser step [s]."""
         forward, backward = (total(c.time for c in costs) for costs in (self.forward, self.backward))
         slots = self.micro_batches + (self.pp - 1.0) / self.interleave
-        compute = slots * (forward + backward) * self.share
+        behind: Value = 0.0
+        if self.overlap:
+            passes = (*self.forward, *self.backward)
+            sent = total(c.time for c in passes if c.op.exchange and c.op.exchange.pattern == "all_to_all")
+            behind = minimum(sent, forward + backward - sent)
+        products = (forward + backward - behind) * self.share
+        compute = slots * maximum(products, self.gathering())  # collected while the layer before computes
         hidden = 0.0 * backward if self.zero >= 2 else backward * self.share  # behind the last backward pass
         exposed = maximum(self.gradient_exchange() - hidden, 0.0)
         return compute + exposed + self.cost(self.update()).time
@@ -245,65 +280,28 @@ class TrainingStep:
     def update(self) -> Op:
         """Adam over the parameters of one device: fp32 gradient, copy and moments; the gradient is also read
         for its norm and cleared."""
-        share = self.dp if self.zero >= 1 else 1.0
         state = ("copy", "mean", "variance")
         tensors = (
             *(Tensor(name, ("i",), format="fp32") for name in ("norm", "gradient", *state)),
             *(Tensor(f"new_{name}", ("i",), format="fp32", output=True) for name in ("gradient", *state)),
             Tensor("weight", ("i",), output=True),
         )
-        count = self.parameters / share
+        count = total(learn / (devices if self.zero >= 1 else 1.0) for learn, _, devices in self.copies)
         return Op("elementwise", {"i": count, "p": 0.0}, tensors, (Work("vector", 12.0 * count),), "update")
 
     def memory(self) -> tuple[Value, Value]:
         """Weights with gradients and optimiser state, and activations, of the first stage [B]."""
-        stored = self.graph.bytes("weight", self.precision) * self.share
-        weights = stored / (self.dp if self.zero >= 3 else 1.0) + self.parameters * (
-            4.0 / (self.dp if self.zero >= 2 else 1.0)
-            + OPTIMISER_BYTES / (self.dp if self.zero >= 1 else 1.0)
-        )
+        weights: Value = 0.0
+        for learn, stored, devices in self.copies:
+            weights = weights + stored / (devices if self.zero >= 3 else 1.0) + learn * (
+                4.0 / (devices if self.zero >= 2 else 1.0)
+                + OPTIMISER_BYTES / (devices if self.zero >= 1 else 1.0)
+            )
         # the first stage holds pp micro-batches of its layers; interleaving adds a little [2]
         chunks = 1.0 + (self.pp - 1.0) / (self.pp * self.interleave) * (self.interleave > 1.0)
-        return weights, chunks * self.pp * self.share * total(self.kept(op) for op in self.graph.ops)
-
-    @cached_property
-    def layer_starts(self) -> frozenset[str]:
-        """Ops that read the input of a layer: its first norm, or the first of a run of ops of one name."""
-        ops = [op for op in self.graph.ops if op.exchange is None and op.family not in UNKEPT]
-        norms = frozenset(op.name for op in ops if op.name.endswith("mixer_norm"))
-        return norms or frozenset(
-            next(run).name for _, run in groupby(ops, key=lambda op: op.name.rpartition(".")[0])
-        )
-
-    def kept(self, op: Op) -> Value:
-        """Bytes that the backward pass of one op needs from the forward pass: what the op read [B] [2]."""
-        size = self.precision.bytes("activation")
-        if op.exchange is not None or op.family in UNKEPT:
-            return 0.0
-        if op.name.endswith(LOSS):  # with a pipeline another stage has them
-            return op.elements(output=True) * op.count * self.logit_bytes * np.equal(self.pp, 1.0)
-        if self.recompute == "full" and op.name not in self.layer_starts:
-            return 0.0
-        if self.frozen and fixed(op):  # what it read is needed for the gradient of its weights only
-            return 0.0
-        if op.family == "norm":  # reads two streams, but keeps only their sum
-            return op.count * op.loops["r"] * op.loops["d"] * size
-        if op.name.endswith(DROPOUT):
-            core = op.name.endswith(CORE)
-            kept = 0.0 if core and self.recompute == "selective" else 1.0  # a byte of mask
-            return kept * op.count * op.loops["i"] * (1.0 + (size if core else 0.0))
-        read: Value = 0.0
-        for tensor in op.tensors:
-            if tensor.output or tensor.kind not in ("activation", "kv"):
-                continue
-            if self.recompute == "selective" and tensor.name == "P":
-                continue  # made again from queries and keys
-            split = op.split.get("tp")
-            divided = split is not None and split.loop in tensor.axes
-            # sequence parallelism keeps a part of what the group reads whole
-            share = self.tp if self.sequence_parallel and not divided else 1.0
-            read = read + tensor.footprint(op.loops) / share
-        return op.count * read * size
+        kept = Kept(self.graph, self.precision, self.recompute, self.tp if self.sequence_parallel else 1.0,
+                    self.frozen, self.logit_bytes * np.equal(self.pp, 1.0))  # a later stage has the logits
+        return weights, chunks * self.pp * self.share * kept.total
 
     def metrics(self) -> dict[str, Any]:
         """Metrics of the step."""
@@ -318,6 +316,7 @@ class TrainingStep:
             devices > self.system.count,
             np.mod(self.batch, self.dp * self.micro_batch) != 0,
             self.pp * self.interleave > layers_of(self.workload),
+            (np.mod(self.dp, self.ep) != 0) | (np.mod(experts_of(self.workload), self.ep) != 0),
         ]
         reason: Any = np.zeros((), dtype=np.int64)
         for number, failed in reversed(list(enumerate(checks, start=1))):
@@ -359,4 +358,4 @@ def _phases(**point: Any) -> Mapping[str, Sequence[OpCost]]:
     return {"forward": step.forward, "backward": step.backward}
 
 
-TRAINING = Scenario("training", _metrics, _phases, reasons=REASONS, blame=("tp", "pp", "dp", "batch"))
+TRAINING = Scenario("training", _metrics, _phases, reasons=REASONS, blame=("tp", "pp", "dp", "ep", "batch"))

@@ -31,6 +31,7 @@ def expert_parallel(
     The graph holds the tokens of the whole group.  Each device sends its share to the experts' devices:
     tokens/members x destinations x width elements before the experts and as many after, its own included.
     nodes, limit  one copy of a token crosses to each node that needs it [2], at most `limit` nodes per token
+                  (None: as many groups as the model's routing allows)
     link          name of the one link that carries the exchange; empty: the fastest, and wider ones beyond it
     stride        devices between neighbours of the group
     """
@@ -46,7 +47,8 @@ def expert_parallel(
         own, picks = op.loops["t"] / members * op.loops["d"], op.loops["c"]
         crossing = None
         if nodes is not None:
-            crossing = own * destinations(nodes, picks, limit) * (nodes - 1.0) / nodes
+            most = op.attributes.get("limit") if limit is None else limit
+            crossing = own * destinations(nodes, picks, most) * (nodes - 1.0) / nodes
         way = "dispatch" if op.family == "permute" else "return"
         exchange = Exchange("all_to_all", own * destinations(members, picks), members, link=link,
                             stride=stride, crossing=crossing)

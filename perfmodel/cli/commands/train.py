@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("tp", 1, "tensor-parallel devices"),
         ("pp", 1, "pipeline stages"),
         ("dp", 1, "data-parallel replicas"),
+        ("ep", 1, "replicas that share out the experts of a layer"),
         ("micro-batch", 1, "sequences that a pipeline takes at a time"),
         ("interleave", 1, "model chunks per pipeline stage"),
     )
@@ -30,6 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--attention", default="fused", help="fused or eager")
     parser.add_argument("--loss", default="fused", help="fused, eager or eager16: what is kept of the logits")
     parser.add_argument("--dropout", action="store_true", help="dropout, as GPT is trained")
+    parser.add_argument("--overlap", action="store_true", help="experts exchange behind another micro-batch")
     common.add_model(parser)
     common.add_views(parser)
     common.add_output(parser)
@@ -50,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
             tp=args.tp,
             pp=args.pp,
             dp=args.dp,
+            ep=args.ep,
             micro_batch=args.micro_batch,
             interleave=args.interleave,
             recompute=args.recompute,
@@ -58,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
             attention=args.attention,
             loss=args.loss,
             dropout=args.dropout,
+            overlap=args.overlap,
             precision=args.precision,
             fidelity=args.fidelity,
             progress=progress,

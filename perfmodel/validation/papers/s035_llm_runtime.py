@@ -38,7 +38,10 @@ def _features(case: str) -> Callable[[], tuple[float]]:
     return lambda: (TOKENS / float(_step(published()[case].config).throughput),)
 
 
-held_out_cases({case: _features(case) for case in _cases("S035-SPEED")}, items=1.0)
+held_out_cases(
+    {case: _features(case) for case in _cases("S035-SPEED")}, items=1.0,
+    reason={"S035-SPEED-04": "what the framework loses to collecting weights layer by layer (ZeRO 3)"},
+)
 
 
 @predicts({case: case for case in _cases("S035-MEMORY")}, fidelity="count",

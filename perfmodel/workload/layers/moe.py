@@ -71,14 +71,15 @@ class Moe:
         if self.latent is not None:
             ops.append(matmul(tokens, self.latent, hidden, name="latent_in"))
         up = 2.0 * self.width if self.gated else 1.0 * self.width
+        reach = {} if self.group_limit is None else {"groups": self.groups, "limit": self.group_limit}
         ops += [
-            permute(tokens, self.picks, work_width, name="dispatch"),
+            replace(permute(tokens, self.picks, work_width, name="dispatch"), attributes=reach),
             self.expert(rows, up, work_width, touched, "expert_up", "n"),
             activation(touched * rows * self.width, self.gated, self.activation, "expert_activation").divided(
                 tp="i", ep="i"
             ),
             self.expert(rows, work_width, self.width, touched, "expert_down", "k"),
-            combine(tokens, self.picks, work_width, name="combine"),
+            replace(combine(tokens, self.picks, work_width, name="combine"), attributes=reach),
         ]
         if self.out_bias:
             ops.append(elementwise(tokens * work_width, parameters=work_width, name="moe_bias"))
