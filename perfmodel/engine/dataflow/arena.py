@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from perfmodel.engine.dataflow.accelerator import Level
 from perfmodel.engine.dataflow.kernel import Config, Kernel, Mask
 from perfmodel.engine.dataflow.mapping import Keep, Loop, LoopNest
-from perfmodel.engine.dataflow.options import Floats, Ints, Near, Rows, build_rows, rows_near
+from perfmodel.engine.dataflow.options import Floats, Ints, Rows
 from perfmodel.engine.dataflow.plans import Plan
 from perfmodel.engine.dataflow.pricing import first_words
 from perfmodel.engine.dataflow.sheet import Sheet, Task
@@ -36,20 +36,20 @@ class Arena:
     least, first  per plan, the least bound of its rows and the row that has it
 
     room   level -> bytes that tiles may fill; may be changed between searches
+    rows   makes the rows: build_rows, rows_near or rows_lent with all but their first arguments
     keep   keep what was computed about the rows for a next search with another `room`
     rooms  one `room` per plan, for which its rows are made
-    around per plan, the tile sizes to try; else as many as `budget` rows allow
     """
 
     def __init__(
-        self, task: Task, plans: Sequence[Plan], budget: int, *, keep: bool = False,
-        rooms: Sequence[Mapping[str, float]] = (), around: Sequence[Mapping[str, Near]] = (),
+        self, task: Task, plans: Sequence[Plan], rows: Callable[..., Rows], *, keep: bool = False,
+        rooms: Sequence[Mapping[str, float]] = (),
     ) -> None:
         self.task, self.plans, self.config = task, plans, plans[0].config
         self.room = {level.name: float(level.room) for level in task.accelerator.levels}
         self.keep = keep
         self.sheets: dict[int, Sheet] = {}
-        self.rows = self._rows(budget, rooms, around)
+        self.rows = self._rows(rows, rooms)
         self.origin, self.complete = self.rows.plan, self.rows.complete
         positions = {
             axis.name: np.array([plan.positions[axis.name] for plan in plans], float)[self.origin]
@@ -68,9 +68,7 @@ class Arena:
         """Loop nests that the rows stand for."""
         return float(len(self.rows)) * float(np.prod(self.shape))
 
-    def _rows(
-        self, budget: int, rooms: Sequence[Mapping[str, float]], around: Sequence[Mapping[str, Near]]
-    ) -> Rows:
+    def _rows(self, make: Callable[..., Rows], rooms: Sequence[Mapping[str, float]]) -> Rows:
         bounds = {loop: int(bound) for loop, bound in self.task.problem.bounds.items()}
         room: Mapping[str, Any] = self.room
         if rooms:
@@ -80,9 +78,7 @@ class Arena:
             return self.fits(stage, tiles, {n: v[plan] for n, v in room.items()} if rooms else room)
 
         lanes = [plan.lanes for plan in self.plans]
-        if around:
-            return rows_near(bounds, lanes, forced(self.task, self.config), fits, around)
-        return build_rows(bounds, lanes, forced(self.task, self.config), fits, budget)
+        return make(bounds, lanes, forced(self.task, self.config), fits)
 
     def fits(self, stage: int, tiles: Mapping[str, Floats], room: Mapping[str, Any]) -> Mask:
         """Rows whose smallest tiles have room in a stage."""
@@ -127,8 +123,7 @@ class Arena:
         bound = np.empty(total)
         margin = 1 - max(slack, 1e-12)
         for start in range(0, total, _CHUNK):
-            picked = np.arange(start, min(start + _CHUNK, total))
-            bound[picked] = self._sheet(picked).bounds(self.room)
+            bound[start:start + _CHUNK] = self._sheet(start).bounds(self.room)
         self._lead(bound)
         order = np.flatnonzero(bound < best.value * margin)
         order = order[np.argsort(bound[order], kind="stable")]
@@ -150,13 +145,13 @@ class Arena:
         """Temporal factors of a row by loop, outermost block first."""
         return {loop: self.rows.chains[loop].factors[index[row]] for loop, index in self.rows.index.items()}
 
-    def _sheet(self, picked: Ints) -> Sheet:
-        """Costs of some rows; those of a run are kept if asked for, or if they are all."""
-        start = int(picked[0]) if len(picked) else 0
+    def _sheet(self, start: int) -> Sheet:
+        """Costs of a run of rows; kept if asked for, or if they are all."""
         if start in self.sheets:
             return self.sheets[start]
+        picked = slice(start, start + _CHUNK)
         made = Sheet(self.task, self.config, self.kernel.view(picked), self.edges[picked])
-        if self.keep or len(picked) == len(self.rows):
+        if self.keep or len(self.rows) <= _CHUNK:
             self.sheets[start] = made
         return made
 

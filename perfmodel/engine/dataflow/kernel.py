@@ -122,11 +122,10 @@ class Kernel:
         self.tables: dict[tuple[object, ...], Floats] = {}
         self.counts: dict[tuple[str, Counted], Floats] = {}
 
-    def view(self, picked: Ints) -> View:
+    def view(self, picked: Ints | slice) -> View:
         """The same kernel looking at some rows."""
-        positions = {axis: lanes[picked] for axis, lanes in self.positions.items()}
         index = {loop: index[picked] for loop, index in self.rows.index.items()}
-        return View(self, index, positions, len(picked))
+        return View(self, index, picked, len(next(iter(index.values()))))
 
     def count_table(self, loop: str, key: Counted) -> Floats:
         """Non-empty iterations per chain, see Counted."""
@@ -136,6 +135,14 @@ class Kernel:
                 known.append(key)
             self._count(loop, [k for k in known if (loop, k) not in self.counts])
         return self.counts[loop, key]
+
+    def choice_table(self, loop: str, choice: Choice) -> Floats:
+        """Iterations per chain, one line per key (one line if all keys count the same)."""
+        key = ("choice", loop, id(choice))
+        if key not in self.tables:
+            lines = np.stack([self.count_table(loop, counted) for counted in choice.counted])
+            self.tables[key] = lines if choice.which is None else lines[choice.which]
+        return self.tables[key]
 
     def _count(self, loop: str, keys: Sequence[Counted]) -> None:
         """Tables of many keys together: what one arena of a Config needed, the next one will need."""
@@ -153,30 +160,22 @@ class Kernel:
         for key, row in zip(keys, np.broadcast_to(counted, (len(keys), len(chains.factors))), strict=True):
             self.counts[loop, key] = row
 
-    def tile_table(self, loop: str, block: int, inside: bool) -> Floats:
-        """Tile of the stage below a block per chain, with the block's own loop if it runs inside the tile."""
-        key = ("tile", loop, block, inside)
+    def tile_table(self, loop: str, block: int) -> Floats:
+        """Tile of the stage below a block per chain: without and with the block's own loop."""
+        key = ("tile", loop, block)
         if key not in self.tables:
             chains = self.rows.chains[loop]
-            size = chains.inside(block) * (chains.factors[:, block] if inside else 1.0)
-            self.tables[key] = np.minimum(size, chains.bound)
+            size = chains.inside(block)
+            self.tables[key] = np.minimum([size, size * chains.factors[:, block]], chains.bound)
         return self.tables[key]
 
 
 class View:
     """Some rows of a kernel; what was gathered or counted for them is kept."""
 
-    def __init__(
-        self, kernel: Kernel, index: Mapping[str, Ints], positions: Mapping[str, Floats], size: int
-    ) -> None:
-        self.kernel, self.index, self.positions, self.size = kernel, index, positions, size
+    def __init__(self, kernel: Kernel, index: Mapping[str, Ints], picked: Ints | slice, size: int) -> None:
+        self.kernel, self.index, self.picked, self.size = kernel, index, picked, size
         self.cache: dict[tuple[object, ...], Any] = {}
-
-    def _gather(self, key: tuple[object, ...], loop: str, table: Floats) -> Floats:
-        if key not in self.cache:
-            self.cache[key] = table.take(self.index[loop])
-        found: Floats = self.cache[key]
-        return found
 
     def count(self, loop: str, idle: frozenset[int], inner: int, spread: int, first: int = 0) -> Floats:
         """Iterations of a loop per row, see Counted."""
@@ -200,14 +199,16 @@ class View:
         found: Floats = self.cache[key]
         return found
 
-    def tile(self, operand: Operand, block: int, inside: frozenset[LoopClass]) -> Floats:
-        """Elements of the tile in the stage below a block; classes of the block that run inside it count."""
+    def tiles(self, operand: Operand, block: int, keys: Sequence[frozenset[LoopClass]]) -> Floats:
+        """Elements of the tile in the stage below a block, a line per key: classes that run inside it."""
+        groups = self.kernel.config.classes
         sizes = {}
         for loop in operand.loops:
-            within = self.kernel.config.classes[loop] in inside
-            table = self.kernel.tile_table(loop, block, within)
-            sizes[loop] = self._gather(("tile", loop, block, within), loop, table)
-        return np.broadcast_to(np.asarray(operand.footprint(sizes), float), (self.size,))
+            within = np.array([int(groups[loop] in inside) for inside in keys])
+            if (loop, block) not in self.cache:
+                self.cache[loop, block] = self.kernel.tile_table(loop, block).take(self.index[loop], axis=1)
+            sizes[loop] = self.cache[loop, block][within]
+        return np.broadcast_to(np.asarray(operand.footprint(sizes), float), (len(keys), self.size))
 
     def compute(self) -> Floats:
         """Time steps per row [cycle]."""
@@ -220,13 +221,13 @@ class View:
 
     def _choice(self, loop: str, choice: Choice) -> Floats:
         """Iterations of a loop, one line per key (one line if all keys count the same)."""
-        lines = np.empty((len(choice.counted), self.size))
-        for line, key in zip(lines, choice.counted, strict=True):
-            line[:] = self.count(loop, *key)
-        return lines if choice.which is None else lines[choice.which]
+        return self.kernel.choice_table(loop, choice).take(self.index[loop], axis=1)
 
     def _quiet(self, sets: Sequence[frozenset[str]], block: int) -> Mask:
         """Per key, True where none of the loops runs in the block."""
+        found: Mask | None = self.cache.get(("quiet", tuple(sets), block))
+        if found is not None:
+            return found
         quiet = np.ones((len(sets), self.size), dtype=bool)
         for line, loops in zip(quiet, sets, strict=True):
             for loop in loops:
@@ -235,6 +236,7 @@ class View:
                     once = self.kernel.rows.chains[loop].factors[:, block] == 1
                     self.cache[key] = once[self.index[loop]]
                 line &= self.cache[key]
+        self.cache["quiet", tuple(sets), block] = quiet
         return quiet
 
     def _elements(self, moves: Moves, stage: int, spread: int, halo: int) -> Floats | float:
@@ -269,10 +271,11 @@ class View:
         further = quiet & self._quiet(counts.loud, stage - 2) if quiet is not None and counts.far else None
         for loop, (base, once, beyond) in counts.unrelated.items():
             times = self._choice(loop, base)
+            # a choice between whole numbers as a sum: exact, and faster than a branch per number
             if quiet is not None and once is not base:
-                times = np.where(quiet, self._choice(loop, once), times)
+                times = times + quiet * (self._choice(loop, once) - times)
             if further is not None and beyond is not once:
-                times = np.where(further, self._choice(loop, beyond), times)
+                times = times + further * (self._choice(loop, beyond) - times)
             amount = amount * times
         return amount
 
@@ -331,7 +334,7 @@ class View:
         wide = float(kernel.width.of(operand.role, True)) / 8
         if partial is not None:
             narrow = float(kernel.width.of(operand.role, False)) / 8
-            each: Floats | float = wide if narrow == wide else np.where(partial, wide, narrow)
+            each: Floats | float = wide if narrow == wide else np.asarray(narrow + partial * (wide - narrow))
             up, sent = up * each, sent * each
         above, below = config.holders[outer][operand.name], config.holders[stage].get(operand.name)
         tile, own = tiles
@@ -374,5 +377,5 @@ class View:
         energy = np.zeros(self.size)
         for number in range(outer, stage):
             for axis in self.kernel.config.stages[number + 1].axes:
-                energy = energy + amount * self.positions[axis.name] * axis.hop_energy
+                energy = energy + amount * self.kernel.positions[axis.name][self.picked] * axis.hop_energy
         return energy

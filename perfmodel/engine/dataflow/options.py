@@ -206,21 +206,90 @@ def build_rows(
 
 def rows_near(
     bounds: Mapping[str, int], plans: Sequence[Lanes], forced: Sequence[frozenset[str]], fits: Fits,
-    around: Sequence[Mapping[str, Near]],
+    around: Sequence[tuple[int, Mapping[str, Near]]],
 ) -> Rows:
-    """Rows near one row per plan, see build_rows; around: loop -> its tile sizes."""
+    """Rows near given ones, see build_rows; around: number of the plan, and loop -> its tile sizes."""
     ones = {loop: tuple(loop in block for block in forced) for loop in bounds}
-    trees = {
-        loop: _forest(bound, [lanes[loop] for lanes in plans], ones[loop], [near[loop] for near in around])
-        for loop, bound in bounds.items()
-    }
-    every = np.arange(len(plans))
-    plan, index, _ = _build(trees, every, fits, np.full(len(plans), np.inf))
+    trees = {}
+    for loop, bound in bounds.items():
+        lanes, limits = [plans[number][loop] for number, _ in around], [near[loop] for _, near in around]
+        trees[loop] = _forest(bound, lanes, ones[loop], limits)
+    owner = np.array([number for number, _ in around], dtype=np.intp)
+    entry, index, _ = _build(trees, owner, fits, None)
     chains = {}
     for loop, tree in trees.items():  # most chains of tiles that do not fit are in no row
         used, index[loop] = np.unique(index[loop], return_inverse=True)
         chains[loop] = Chains(tree.chains.bound, tree.chains.lanes[used], tree.chains.factors[used])
-    return Rows(chains, index, plan, (False,) * len(plans))
+    return Rows(chains, index, owner[entry], (False,) * len(plans))
+
+
+def rows_lent(
+    bounds: Mapping[str, int], plans: Sequence[Lanes], forced: Sequence[frozenset[str]], fits: Fits,
+    own: Sequence[Mapping[str, tuple[int, ...]] | None], tiles: Sequence[Mapping[str, tuple[int, ...]]],
+) -> Rows:
+    """Rows whose tiles come near lent ones in all loops, or in one loop and are the plan's own in the others.
+
+    own    per plan, loop -> factors of its best row; None: it has none
+    tiles  per lender, loop -> tile at each block
+    """
+    lenders = len(tiles)
+    chains: dict[str, Chains] = {}
+    same = []  # per loop, (plans, lenders): the first of the own chain (0) and the lent ones that is equal
+    for loop, bound in bounds.items():
+        lanes = np.array([plan[loop] for plan in plans], float)
+        lent = _fitted(lanes[:, None], np.array([tile[loop] for tile in tiles], float)[None])
+        kept = [[row[loop] if row else (1,) * len(forced)] for row in own]
+        every = np.concatenate([np.array(kept, float), lent], axis=1)
+        every = _covering(bound, lanes[:, None], every, [loop in block for block in forced])
+        equal = np.all(every[:, :, None] == every[:, None, 1:], axis=3)
+        same.append(np.argmax(equal, axis=1))
+        chains[loop] = Chains(
+            float(bound), np.repeat(lanes, lenders + 1, axis=0), every.reshape(-1, every.shape[2])
+        )
+    picks = np.zeros((len(plans), lenders, 1 + len(bounds), len(bounds)), dtype=np.intp)
+    for at, first in enumerate(same):
+        picks[:, :, 0, at] = picks[:, :, 1 + at, at] = first
+    base = np.arange(len(plans)) * (lenders + 1)
+    weights = (lenders + 1) ** np.arange(len(bounds) + 1)
+    codes = picks @ weights[:-1] + (np.arange(len(plans)) * weights[-1])[:, None, None]
+    alone = np.array([row is None for row in own])
+    tried = np.where(alone[:, None, None], np.arange(1 + len(bounds)) == 0, picks.any(axis=3))
+    places = np.flatnonzero(tried)
+    _, first = np.unique(codes.reshape(-1)[places], return_index=True)
+    places = places[np.sort(first)]
+    plan = places // (lenders * (1 + len(bounds)))
+    chosen = picks.reshape(-1, len(bounds))[places]
+    index = {loop: base[plan] + chosen[:, at] for at, loop in enumerate(bounds)}
+    good = np.ones(len(plan), dtype=bool)
+    for stage in range(1, len(forced)):
+        good &= fits(stage, {d: chains[d].inside(stage - 1)[index[d]] for d in bounds}, plan)
+    return Rows(chains, {d: i[good] for d, i in index.items()}, plan[good], (False,) * len(plans))
+
+
+def _fitted(lanes: Floats, tiles: Floats) -> Floats:
+    """Factors of a plan with these lanes that come near the tiles of another one, last axis the blocks."""
+    factors = np.zeros_like(lanes + tiles)
+    tile: Floats = np.ones_like(factors[..., 0])
+    for block in range(tiles.shape[-1] - 1, -1, -1):
+        tile = tile * lanes[..., block]
+        factors[..., block] = np.maximum(1.0, np.floor(tiles[..., block] / tile))
+        tile = tile * factors[..., block]
+    return factors
+
+
+def _covering(bound: int, lanes: Floats, factors: Floats, ones: Sequence[bool]) -> Floats:
+    """Chains that cover the bound, of the next tile sizes (see tile_sizes) not below the factors."""
+    covering = np.ones(factors.shape)
+    open_ = np.ceil(bound / np.prod(lanes, axis=-1)) * np.ones(factors.shape[:-1])
+    for block in range(factors.shape[-1] - 1, 0, -1):
+        if not ones[block]:
+            tiles = np.ceil(open_ / factors[..., block])
+            size = np.ceil(open_ / tiles)
+            wider = np.ceil(open_ / np.maximum(tiles - 1.0, 1.0))
+            covering[..., block] = np.where((size == factors[..., block]) | (tiles == 1.0), size, wider)
+        open_ = np.ceil(open_ / covering[..., block])
+    covering[..., 0] = open_
+    return covering
 
 
 class _Growth:
@@ -310,13 +379,17 @@ def _merge(parts: Sequence[Rows], complete: tuple[bool, ...]) -> Rows:
 
 
 def _build(
-    trees: Mapping[str, _Forest], which: Ints, fits: Fits, most: Floats
+    trees: Mapping[str, _Forest], which: Ints, fits: Fits, most: Floats | None
 ) -> tuple[Ints, dict[str, Ints], Mask]:
-    """Place in `which` and chains of all rows that fit; plans with more than `most` rows have failed."""
+    """Place in `which` and chains of all rows that fit; plans with more than `most` rows have failed.
+
+    most  None: any number is fine, and so few that a stage is checked once, with the sizes of all loops
+    """
     plans = len(which)
     plan, failed = np.arange(plans), np.zeros(plans, dtype=bool)
     index = {loop: tree.root for loop, tree in trees.items()}
     steps = len(next(iter(trees.values())).first)
+    last = list(trees)[-1]
     for step in range(steps):
         stage = steps - step
         inner = {loop: np.prod(tree.lanes[:, stage:], axis=1) for loop, tree in trees.items()}
@@ -326,21 +399,27 @@ def _build(
         }
         for loop, tree in trees.items():
             repeats = tree.count[step][index[loop]]
-            more = np.bincount(plan, weights=repeats, minlength=plans) > 8 * most
-            if more.any():
-                failed |= more
-                repeats = np.where(more[plan], 0, repeats)
+            if most is not None:
+                more = np.bincount(plan, weights=repeats, minlength=plans) > 8 * most
+                if more.any():
+                    failed |= more
+                    repeats = np.where(more[plan], 0, repeats)
             at = np.repeat(np.arange(len(plan)), repeats)
             child = np.arange(len(at)) - np.repeat(np.cumsum(repeats) - repeats, repeats)
             child += tree.first[step][index[loop]][at]
-            tiles[loop] = tree.size[step][child] * inner[loop][plan[at]]
-            good = fits(stage, {d: t if d == loop else t[at] for d, t in tiles.items()}, which[plan[at]])
-            full = np.bincount(plan[at][good], minlength=plans) > most
-            if full.any():
-                failed |= full
-                good &= ~full[plan[at]]
-            at, child, tiles[loop] = at[good], child[good], tiles[loop][good]
             plan = plan[at]
             index = {d: child if d == loop else values[at] for d, values in index.items()}
-            tiles = {d: t if d == loop else t[at] for d, t in tiles.items()}
+            size = tree.size[step][child] * inner[loop][plan]
+            tiles = {d: size if d == loop else t[at] for d, t in tiles.items()}
+            if most is None and loop != last:
+                continue
+            good = fits(stage, tiles, which[plan])
+            if most is not None:
+                full = np.bincount(plan[good], minlength=plans) > most
+                if full.any():
+                    failed |= full
+                    good &= ~full[plan]
+            plan = plan[good]
+            index = {d: values[good] for d, values in index.items()}
+            tiles = {d: t[good] for d, t in tiles.items()}
     return plan, index, failed

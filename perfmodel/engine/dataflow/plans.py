@@ -28,6 +28,9 @@ from perfmodel.engine.dataflow.tables import by_trail
 
 #: Plans that a search looks at; the others have worse bounds.
 _MOST = 96
+#: Configs made in this process, with what was worked out about their structures.
+_CONFIGS: dict[str, list[Config]] = {}
+_MOST_CONFIGS = 256
 
 
 @dataclass(frozen=True)
@@ -71,13 +74,7 @@ def plans(
     spread = without_mirrors(problem, spread)
     usual = {str(unrolling) for unrolling in wide}
     lanes = _lanes(problem, staged, spread)
-    configs = [
-        Config(
-            problem.operands, staged, holders, _block_structures(problem, holders, conventions),
-            conventions.tiled,
-        )
-        for holders in _holders(problem, staged)
-    ]
+    configs = _configs(problem, staged, conventions)
     bound = np.concatenate([
         _bound(problem, accelerator, objective, width, conventions, config, lanes) for config in configs
     ])
@@ -106,6 +103,22 @@ def _lanes(problem: Problem, staged: Sequence[Stage], spread: Sequence[Unrolling
             for loop, factor in factors.items():
                 lanes[loop][row, block[axis]] *= factor
     return lanes
+
+
+def _configs(problem: Problem, staged: tuple[Stage, ...], conventions: Conventions) -> list[Config]:
+    """One Config for every choice of bypasses; problems that differ in sizes alone ask again."""
+    key = repr((tuple(problem.bounds), problem.operands, staged, conventions))
+    if key not in _CONFIGS:
+        if len(_CONFIGS) >= _MOST_CONFIGS:
+            _CONFIGS.clear()
+        _CONFIGS[key] = [
+            Config(
+                problem.operands, staged, holders, _block_structures(problem, holders, conventions),
+                conventions.tiled,
+            )
+            for holders in _holders(problem, staged)
+        ]
+    return _CONFIGS[key]
 
 
 def _holders(problem: Problem, staged: Sequence[Stage]) -> Iterator[tuple[Mapping[str, Level | None], ...]]:

@@ -13,8 +13,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +23,7 @@ from perfmodel.engine.dataflow.accelerator import Accelerator, Widths
 from perfmodel.engine.dataflow.arena import Arena, Best, forced
 from perfmodel.engine.dataflow.conventions import Conventions
 from perfmodel.engine.dataflow.mapping import LoopNest
-from perfmodel.engine.dataflow.options import Near, number_of_chains
+from perfmodel.engine.dataflow.options import Near, build_rows, number_of_chains, rows_lent, rows_near
 from perfmodel.engine.dataflow.plans import Plan, plans
 from perfmodel.engine.dataflow.problem import Problem
 from perfmodel.engine.dataflow.sheet import Task
@@ -37,7 +37,7 @@ class _Move(NamedTuple):
 
     states        plans whose best rows are polished together (donors: and all plans without one)
     joint         loops changed at once
-    radius        sizes next to those of the row, so many to either side (with few loops one more)
+    radius        sizes next to those of the row, so many to either side (of few factors one more)
     rows          of sizes over the whole range besides: as many of each loop as about so many rows allow
     rounds        over all groups of loops; fewer where nothing improves any more
     donors        best states whose tile sizes the others try, instead
@@ -96,12 +96,14 @@ class _State:
 
     chains  loop -> factors, outermost block first
     tiles   loop -> elements that lie inside each block's outer end
+    tried   moves that found nothing better
     """
 
     plan: int
     chains: Mapping[str, tuple[int, ...]]
     tiles: Mapping[str, tuple[int, ...]]
     value: float
+    tried: set[_Move] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -156,9 +158,9 @@ class _Run:
 
     def __init__(self, task: Task, made: list[Plan], best: Best) -> None:
         self.task, self.plans, self.best = task, made, best
+        self.configs = {key: at for at, key in enumerate(dict.fromkeys(id(plan.config) for plan in made))}
         self.complete = [False] * len(made)
         self.states: dict[int, _State] = {}
-        self.tried: dict[int, set[tuple[tuple[int, ...], ...]]] = {}
         self.rows, self.mappings = 0, 0.0
 
     def phase(self, level: _Phase) -> None:
@@ -179,13 +181,13 @@ class _Run:
         return known.value if known else self.plans[number].bound
 
     def _config(self, number: int) -> int:
-        return id(self.plans[number].config)
+        return self.configs[id(self.plans[number].config)]
 
     def _search(self, numbers: list[int], level: _Phase) -> None:
         made = [self.plans[i] for i in numbers]
         # a row with many structures costs more, so it gets a smaller share of the budget
         widest = max(len(block) for block in made[0].config.structures)
-        arena = Arena(self.task, made, level.rows * 16 // max(16, widest))
+        arena = Arena(self.task, made, partial(build_rows, budget=level.rows * 16 // max(16, widest)))
         self._count(arena)
         arena.improve(self.best, level.slack)
         for at, number in enumerate(numbers):
@@ -218,7 +220,10 @@ class _Run:
         if donors:  # their tile sizes may be the first that a plan tries
             numbers += [n for n in range(len(self.plans)) if n not in self.states]
         left = [n for n in numbers if not self.complete[n] and self.plans[n].bound < margin]
+        alike = move._replace(states=0, rounds=0)
         for _ in range(move.rounds):
+            if not donors:  # the neighbours of a row that stayed where it was are known
+                left = [n for n in left if alike not in self.states[n].tried]
             moved: list[int] = []
             for _, same in itertools.groupby(sorted(left, key=self._config), key=self._config):
                 moved += self._sweeps(list(same), move, donors, slack)
@@ -237,29 +242,29 @@ class _Run:
 
     def _sweep(self, numbers: list[int], move: _Move, donors: list[_State], slack: float) -> list[int]:
         """Take the best neighbour of each state over all groups of loops; plans that moved."""
-        entries = [(n, near) for n in numbers for near in self._neighbours(n, move, donors)]
-        if not entries:
+        if not numbers:
             return []
-        arena = Arena(self.task, [self.plans[n] for n, _ in entries], 0, around=[near for _, near in entries])
+        if donors:
+            own = [state.chains if (state := self.states.get(number)) else None for number in numbers]
+            rows = partial(rows_lent, own=own, tiles=[donor.tiles for donor in donors])
+        else:
+            around = [(at, near) for at, n in enumerate(numbers) for near in self._neighbours(n, move)]
+            rows = partial(rows_near, around=around)
+        arena = Arena(self.task, [self.plans[number] for number in numbers], rows)
         self._count(arena)
         arena.improve(self.best, slack)
-        moved = []
-        for number, tried in itertools.groupby(range(len(entries)), key=lambda entry: entries[entry][0]):
-            if self._move(number, arena, min(tried, key=lambda entry: arena.least[entry])):
-                moved.append(number)
+        moved = [number for at, number in enumerate(numbers) if self._move(number, arena, at)]
+        if not donors:
+            for number in set(numbers).difference(moved):
+                self.states[number].tried.add(move._replace(states=0, rounds=0))
         return moved
 
-    def _neighbours(self, plan: int, move: _Move, donors: list[_State]) -> list[dict[str, Near]]:
-        """Tile sizes around the state of a plan, one set per group of loops, or those of the donors."""
-        if donors:
-            return [
-                {loop: Near(chain, 0, 0) for loop, chain in zip(self.task.problem.bounds, row, strict=True)}
-                for row in self._offers(plan, donors)
-            ]
+    def _neighbours(self, plan: int, move: _Move) -> list[dict[str, Near]]:
+        """Tile sizes around the state of a plan, one set per group of loops."""
         bounds = self.task.problem.bounds
         own = self.states[plan].chains
         still = {loop: Near(chain, 0, 0) for loop, chain in own.items()}
-        few = len(bounds) <= 4
+        few = len(bounds) * self.plans[plan].config.blocks <= 12
         groups = list(itertools.combinations(bounds, min(move.joint, len(bounds))))
         near = []
         for group in groups:
@@ -279,34 +284,6 @@ class _Run:
             many = more
         return many
 
-    def _offers(self, plan: int, donors: list[_State]) -> list[tuple[tuple[int, ...], ...]]:
-        """Factors per loop from the tiles of the donors, all loops or one; those not tried before."""
-        lanes, own = self.plans[plan].lanes, self.states.get(plan)
-        rows: dict[tuple[tuple[int, ...], ...], None] = {}
-        for donor in donors:
-            given = tuple(_fitted(lanes[loop], tiles) for loop, tiles in donor.tiles.items())
-            rows[given] = None
-            if own:
-                still = tuple(own.chains.values())
-                for at, chain in enumerate(given):
-                    if chain != still[at]:
-                        rows[(*still[:at], chain, *still[at + 1:])] = None
-        known = self.tried.setdefault(plan, set())
-        new = [row for row in rows if row not in known]
-        known.update(new)
-        return new
-
-
-@lru_cache(maxsize=1 << 16)
-def _fitted(lanes: tuple[int, ...], tiles: tuple[int, ...]) -> tuple[int, ...]:
-    """Factors of a plan with these lanes that come near the tiles of another one."""
-    factors, tile = [], 1
-    for lane, wanted in zip(reversed(lanes), reversed(tiles), strict=True):
-        tile *= lane
-        factors.append(max(1, wanted // tile))
-        tile *= factors[-1]
-    return tuple(reversed(factors))
-
 
 class Shared:
     """Searches of one problem on accelerators that differ in capacities alone.
@@ -325,7 +302,8 @@ class Shared:
         for _, same in itertools.groupby(wide, key=lambda p: id(p.config)):
             listed = [(plan, _rooms(task.accelerator)) for plan in same for task in tasks]
             rooms = [room for _, room in listed]
-            self.arenas.append(Arena(first, [plan for plan, _ in listed], self.ROWS, keep=True, rooms=rooms))
+            rows = partial(build_rows, budget=self.ROWS)
+            self.arenas.append(Arena(first, [plan for plan, _ in listed], rows, keep=True, rooms=rooms))
 
     def best(self, accelerators: Sequence[Accelerator]) -> list[LoopNest | None]:
         """Best mapping on each accelerator, None where nothing fits."""

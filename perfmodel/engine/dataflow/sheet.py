@@ -8,10 +8,11 @@ stages; its cycles take each port at its best, which is a lower bound.
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -21,9 +22,14 @@ from perfmodel.engine.dataflow.kernel import Config, Mask, View
 from perfmodel.engine.dataflow.options import Floats, Ints
 from perfmodel.engine.dataflow.plans import score
 from perfmodel.engine.dataflow.problem import Problem
-from perfmodel.engine.dataflow.tables import Moves, StageLayout
+from perfmodel.engine.dataflow.tables import Moves, StageLayout, Tiles
 
 Room = Mapping[str, float]
+
+#: Numbers in an array of lower bounds; several such arrays stay in the cache of one core.
+_BLOCK = 1 << 15
+#: Added to a cost, it changes none.
+_NOTHING = 1e-300
 
 
 @dataclass(frozen=True)
@@ -69,11 +75,10 @@ class Task:
 
 @dataclass
 class _Stage:
-    """Costs into one stage, arrays of shape (far, near, own, rows), see StageLayout.
+    """Costs into one stage, (far, near, own, rows) as in StageLayout; an axis may have length 1.
 
     partial  whether sums that leave the stage are still open
-    fixed    limited level -> bytes of its tiles, (own, rows), the output's left out
-    open     limited level -> elements of the output's tile, (own, rows)
+    tiles    limited level -> tensors in it: elements of their tiles, a line per key of its Tiles
     """
 
     layout: StageLayout
@@ -81,17 +86,12 @@ class _Stage:
     ports: dict[str, Floats]
     wait: Floats | None
     partial: Mask | None
-    fixed: dict[str, Floats] = field(default_factory=dict)
-    open: dict[str, Floats] = field(default_factory=dict)
+    tiles: dict[str, list[tuple[Tiles, Floats]]] = field(default_factory=dict)
 
-
-@dataclass
-class _Least:
-    """Least energy, port cycles and waiting of a stage per row; the energy is infinite if nothing fits."""
-
-    energy: Floats
-    ports: dict[str, Floats]
-    wait: Floats | None
+    @property
+    def open(self) -> bool:
+        """True if results have a tile in a limited level."""
+        return any(tiles.operand.output for held in self.tiles.values() for tiles, _ in held)
 
 
 class Sheet:
@@ -114,86 +114,65 @@ class Sheet:
 
     def _stage(self, view: View, number: int) -> _Stage:
         layout = self.config.layout[number - 1]
-        full = (*layout.shape, self.size)
-        energy: Floats = np.zeros((1, 1, 1, 1))
-        made = _Stage(layout, energy, {}, None, None)
+        made = _Stage(layout, np.zeros((1, 1, 1, 1)), {}, None, None)
         for moves in layout.moves:
             cost = view.cost(moves, number)
             if self.task.priced:
-                energy = energy + _spread(moves, cost.energy)
+                made.energy = _plus(made.energy, _spread(moves, cost.energy))
             for name, time in cost.ports.items():
                 busy = _spread(moves, time)
-                made.ports[name] = made.ports[name] + busy if name in made.ports else busy
+                made.ports[name] = _plus(made.ports[name], busy) if name in made.ports else busy
             if cost.wait is not None:
-                made.wait = np.broadcast_to(_spread(moves, cost.wait), full)
+                made.wait = _spread(moves, cost.wait)
             if cost.partial is not None:
-                made.partial = np.broadcast_to(_spread(moves, cost.partial), full)
-        made.energy = np.broadcast_to(energy, full)
-        made.ports = {name: np.broadcast_to(busy, full) for name, busy in made.ports.items()}
+                made.partial = _spread(moves, cost.partial).astype(bool, copy=False)
         self._tiles(view, number, made)
         return made
 
     def _tiles(self, view: View, number: int, made: _Stage) -> None:
-        """Bytes of the tiles in the levels of a stage that are limited."""
-        bits = self.task.bits
+        """Tiles in the levels of a stage that are limited."""
         for tiles in made.layout.tiles:
-            name = tiles.operand.name
-            level = self.config.holders[number][name]
-            if level is None or np.isinf(level.room):
-                continue
-            each = np.stack([view.tile(tiles.operand, number - 1, inside) for inside in tiles.keys])
-            if tiles.operand.output:
-                made.open[level.name] = each[tiles.where]
-            else:
-                amount = (each * (bits[name][1] / 8))[tiles.where]
-                made.fixed[level.name] = made.fixed.get(level.name, 0.0) + amount
+            level = self.config.holders[number][tiles.operand.name]
+            if level is not None and not np.isinf(level.room):
+                each = view.tiles(tiles.operand, number - 1, tiles.keys)
+                made.tiles.setdefault(level.name, []).append((tiles, each))
 
     def masks(self, number: int, room: Room, picked: Ints | slice = slice(None)) -> tuple[Mask, Mask]:
-        """Structures and rows (own, rows) whose tiles fit: sums finished, and sums still open."""
+        """Structures and rows (own, rows) whose tiles fit: sums finished, and sums still open.
+
+        The same array twice if both take the same room; of shape (1, 1) where everything fits.
+        """
         stage = self.stages[number - 1]
-        fixed = {name: used[:, picked] for name, used in stage.fixed.items()}
-        open_ = {name: tile[:, picked] for name, tile in stage.open.items()}
         finished, wide = self.task.bits[self.output]
         masks = []
         for bits in (finished, wide) if stage.open and finished != wide else (finished,):
             good: Mask = np.ones((1, 1), dtype=bool)
-            for name in {**fixed, **open_}:
-                used = fixed.get(name, 0.0) + open_.get(name, 0.0) * (bits / 8)
-                good = good & (used <= room[name])
-            size = len(picked) if isinstance(picked, np.ndarray) else self.size
-            masks.append(np.broadcast_to(good, (stage.layout.shape[2], size)))
+            for name, held in stage.tiles.items():
+                each = [
+                    (tiles.where, elements[:, picked] * (self._bits(tiles, bits) / 8))
+                    for tiles, elements in held
+                ]
+                good = good & _below(each, room[name])
+            masks.append(good)
         return masks[0], masks[-1]
+
+    def _bits(self, tiles: Tiles, output: float) -> float:
+        return output if tiles.operand.output else self.task.bits[tiles.operand.name][1]
 
     # --- lower bounds -------------------------------------------------------------------------------
 
     def bounds(self, room: Room) -> Floats:
         """Lower bound of the objective per row; exact for an energy without static power."""
-        search = _Bounds(self, room)
-        least = np.full(self.size, np.inf)
-        ends = [range(len(self.config.layout[block].segments)) for block in range(self.config.blocks - 1)]
-        for trails in itertools.product(*ends):
-            for flags in itertools.product((False, True), repeat=len(search.unsettled)):
-                given = dict(zip(search.unsettled, flags, strict=True))
-                parts = [search.part(number, trails, given) for number in range(1, self.config.blocks + 1)]
-                least = np.minimum(least, self._combine(parts))
+        least = np.empty(self.size)
+        # every combination of trails is a line; few rows at a time keep the lines in the cache
+        step = max(_BLOCK // math.prod(len(layout.segments) for layout in self.config.layout), 128)
+        for start in range(0, self.size, step):
+            part = slice(start, start + step)
+            least[part] = _Bounds(self, room, part).least()
         return least
 
-    def _combine(self, parts: Sequence[_Least]) -> Floats:
-        energy: Floats | float = self.task.base_energy
-        wait = self.edges
-        ports: dict[str, Floats] = {}
-        for part in parts:
-            energy = energy + part.energy
-            if part.wait is not None:
-                wait = wait + part.wait
-            for name, busy in part.ports.items():
-                ports[name] = ports[name] + busy if name in ports else busy
-        cycles = self._cycles(ports, self.fixed_cycles) + wait
-        if self.task.priced:
-            return score(self.task.objective, energy, cycles, self.task.accelerator)
-        return np.where(np.isinf(energy), np.inf, cycles)
-
-    def _cycles(self, ports: Mapping[str, Floats], compute: Floats) -> Floats:
+    def cycles(self, ports: Mapping[str, Floats], compute: Floats) -> Floats:
+        """Cycles of the busiest port, or of the array."""
         cycles, first = compute, self.task.accelerator.levels[0]
         for name, busy in ports.items():
             if self.task.extra_bytes and name in (first.name, f"{first.name}.read"):
@@ -222,7 +201,7 @@ class Sheet:
                 wait = wait + self._along(stage.wait, number, picked)
             good = good & self._fits(number, picked, room)
         compute = self.fixed_cycles[picked] if self.task.timed else self.fixed_cycles
-        cycles = self._cycles(ports, compute) + wait
+        cycles = self.cycles(ports, compute) + wait
         values = score(self.task.objective, energy, cycles, self.task.accelerator)
         shape = (*(len(block) for block in self.config.structures), len(picked))
         return np.where(np.broadcast_to(good, shape), values, np.inf)
@@ -242,8 +221,9 @@ class Sheet:
     def _along(self, values: Floats | Mask, number: int, picked: Ints) -> Floats:
         """(far, near, own, rows) -> broadcastable over the grid, for some rows."""
         layout = self.stages[number - 1].layout
-        full = values[:, :, :, picked][layout.far][:, layout.near]
-        shape = [1] * self.config.blocks + [len(picked)]
+        rows = values[:, :, :, picked] if values.shape[3] > 1 else values
+        full = np.broadcast_to(rows, (*layout.shape[:2], *rows.shape[2:]))[layout.far][:, layout.near]
+        shape = [1] * self.config.blocks + [rows.shape[3]]
         for offset in range(3):
             block = number - 3 + offset
             if block >= 0:
@@ -252,65 +232,120 @@ class Sheet:
 
 
 class _Bounds:
-    """Minima over the structures of each stage, for given trails and states of the sums."""
+    """Minima over the structures of each stage for some rows, by trail of each block and state of the sums.
 
-    def __init__(self, sheet: Sheet, room: Room) -> None:
-        self.sheet = sheet
+    Arrays have the shape (structures of the stage, trails of all blocks but the last one, states of the
+    stages whose tiles are wide or narrow by a choice further inside, rows); an axis may have length 1.
+    """
+
+    def __init__(self, sheet: Sheet, room: Room, rows: slice) -> None:
+        self.sheet, self.rows = sheet, rows
         blocks = sheet.config.blocks
-        self.masks = [sheet.masks(number, room) for number in range(1, blocks + 1)]
-        # stages whose output tiles are wide or narrow by a choice further inside
+        self.masks = [sheet.masks(number, room, rows) for number in range(1, blocks + 1)]
         self.unsettled = [
             stage for stage, child in sheet.child.items()
             if sheet.config.layout[child - 1].shape[2] > 1 and self._differ(stage)
         ]
         self.parents = {sheet.child[stage]: stage for stage in self.unsettled}
-        self.known: dict[tuple[object, ...], _Least] = {}
+        self.ends = [len(layout.segments) for layout in sheet.config.layout[:-1]]
 
-    def part(self, number: int, trails: Sequence[int], flags: Mapping[int, bool]) -> _Least:
-        """Least costs of a stage."""
-        own, near, far = self._place(number, trails)
-        child = self.sheet.child.get(number)
-        inside = self._place(child, trails)[1:] if child and number not in flags else None
-        key = (number, own, near, far, flags.get(number), flags.get(self.parents.get(number, 0)), inside)
-        if key not in self.known:
-            self.known[key] = self._part(number, trails, flags)
-        return self.known[key]
+    def least(self) -> Floats:
+        """Lower bound of the objective per row."""
+        sheet = self.sheet
+        energy: Floats | float = sheet.task.base_energy
+        wait = sheet.edges[self.rows]
+        ports: dict[str, Floats] = {}
+        for number, stage in enumerate(sheet.stages, start=1):
+            with np.errstate(divide="ignore"):  # next to nothing where a tile fits, infinite where not
+                over = np.divide(_NOTHING, self._good(number))
+            energy = energy + self._minimum(number, stage.energy, over)
+            if stage.wait is not None:
+                wait = wait + self._minimum(number, stage.wait, over)
+            for name, times in stage.ports.items():
+                busy = self._minimum(number, times, over)
+                ports[name] = ports[name] + busy if name in ports else busy
+        compute = sheet.fixed_cycles[self.rows] if sheet.task.timed else sheet.fixed_cycles
+        cycles = sheet.cycles(ports, compute) + wait
+        if sheet.task.priced:
+            value = score(sheet.task.objective, energy, cycles, sheet.task.accelerator)
+        else:
+            value = np.where(np.isinf(energy), np.inf, cycles)
+        return np.asarray(value.reshape(-1, value.shape[-1]).min(axis=0))
 
     def _differ(self, number: int) -> bool:
         finished, wide = self.masks[number - 1]
         return finished is not wide
 
-    @staticmethod
-    def _place(number: int, trails: Sequence[int]) -> tuple[int, int, int]:
-        """Trails of the own block, and of the one and two blocks outside (0 where there is none)."""
-        own = trails[number - 1] if number <= len(trails) else 0
-        return own, trails[number - 2] if number >= 2 else 0, trails[number - 3] if number >= 3 else 0
+    def _shape(self, number: int, far: int = 1, near: int = 1, state: int = 0) -> list[int]:
+        """Lengths of the axes of trails and states; number: a stage, state: one that is unsettled."""
+        shape = [1] * (len(self.ends) + len(self.unsettled))
+        if number >= 2:
+            shape[number - 2] = near
+        if number >= 3:
+            shape[number - 3] = far
+        if state:
+            shape[len(self.ends) + self.unsettled.index(state)] = 2
+        return shape
 
-    def _part(self, number: int, trails: Sequence[int], flags: Mapping[int, bool]) -> _Least:
-        stage = self.sheet.stages[number - 1]
-        own, near, far = self._place(number, trails)
-        segment = stage.layout.segments[own]
-        narrow, wide = (mask[segment] for mask in self.masks[number - 1])
-        good = narrow
-        if number in flags:
-            good = wide if flags[number] else narrow
+    def _placed(self, number: int, values: Floats | Mask) -> Any:
+        """(far, near, own, rows) with all axes."""
+        far, near, own, size = values.shape
+        shape = (own, *self._shape(number, far, near), size)
+        moved = values.transpose(2, 0, 1, 3).reshape(shape)
+        return moved if size == 1 else moved[..., self.rows]
+
+    def _good(self, number: int) -> Mask:
+        """Structures whose tiles fit and that leave the sums in the given state."""
+        narrow, wide = (
+            mask.reshape(len(mask), *self._shape(number), mask.shape[-1]) for mask in self.masks[number - 1]
+        )
+        good: Mask = narrow
+        if number in self.unsettled:
+            shape = self._shape(number, state=number)
+            good = np.stack([narrow, wide], axis=1).reshape(len(narrow), *shape, narrow.shape[-1])
         elif number in self.sheet.child and self._differ(number):
             child = self.sheet.child[number]
             partial = self.sheet.stages[child - 1].partial
-            _, beside, beyond = self._place(child, trails)
             if partial is not None:
-                good = np.where(partial[beyond, beside, 0], wide, narrow)
-        if number in self.parents and stage.partial is not None:
-            state = stage.partial[far, near, segment]
-            good = good & (state if flags[self.parents[number]] else ~state)
-        over = np.where(good, 0.0, np.inf)
+                open_ = self._placed(child, partial)
+                good = (open_ & wide) | (~open_ & narrow)
+        partial = self.sheet.stages[number - 1].partial
+        if number in self.parents and partial is not None:
+            states = np.array([False, True]).reshape(1, *self._shape(number, state=self.parents[number]), 1)
+            good = good & (self._placed(number, partial) == states)
+        return good
 
-        def least(values: Floats) -> Floats:
-            return np.asarray((values[far, near, segment] + over).min(axis=0))
+    def _minimum(self, number: int, values: Floats, over: Floats) -> Floats:
+        """Least cost of a stage: over the structures that share a trail."""
+        placed = self._placed(number, values)
+        parts = []
+        for segment in self.sheet.stages[number - 1].layout.segments:
+            allowed = over if len(over) == 1 else over[segment]
+            if len(placed) == 1:  # all structures cost the same
+                parts.append(placed[0] + allowed.min(axis=0))
+            else:
+                parts.append((placed[segment] + allowed).min(axis=0))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=number - 1)
 
-        energy = least(stage.energy) if self.sheet.task.priced else over.min(axis=0)
-        ports = {name: least(busy) for name, busy in stage.ports.items()}
-        return _Least(energy, ports, None if stage.wait is None else least(stage.wait))
+
+def _below(each: Sequence[tuple[Ints, Floats]], room: float) -> Mask:
+    """Structures and rows where the sum of some tiles, lines of bytes per key, is no more than the room."""
+    where, used = each[0]
+    if len(each) == 1:
+        return np.asarray((used <= room)[where])
+    used = used[where]
+    for where, more in each[1:]:
+        used += more[where]
+    return np.asarray(used <= room)
+
+
+def _plus(sums: Floats, more: Floats) -> Floats:
+    """The sum, in the place of one of its parts if that is as large."""
+    shape = np.broadcast_shapes(sums.shape, more.shape)
+    for place in (sums, more):
+        if place.shape == shape and place.base is None:
+            return np.add(sums, more, out=place)
+    return sums + more
 
 
 def _spread(moves: Moves, values: Floats | Mask | float) -> Floats:

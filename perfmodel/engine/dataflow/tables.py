@@ -69,7 +69,7 @@ class StageLayout:
 Counted = tuple[frozenset[int], int, int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Choice:
     """Distinct ways to count a loop, and the number of the way per key; None: one line serves all keys."""
 
