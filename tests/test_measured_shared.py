@@ -132,8 +132,9 @@ def test_shared_validate_gives_the_score():
     ("fanns/designs.csv", "throughput", 0.10), ("fanns/measured_latency.csv", "median", 0.12),
     ("cms_daq/scenarios.csv", "power", 0.002), ("cms_daq/scenarios.csv", "samples_per_energy", 0.05),
     ("megatron_training/step_time.csv", "step_time", 0.08), ("megatron_training/memory.csv", "weights", 0.02),
-    ("megatron_training/memory.csv", "activations", 0.02), ("megatron_training/days.csv", "days", 0.13),
-    ("megatron_training/llama_gpu_hours.csv", "gpu_hours", 0.17), ("thunderkittens/gemm.csv", "rate", 0.07),
+    ("megatron_training/memory.csv", "activations", 0.02), ("megatron_training/days.csv", "days", 0.20),
+    # 0.13 and 0.17 while gradients took one network card of a node instead of its eight
+    ("megatron_training/llama_gpu_hours.csv", "gpu_hours", 0.24), ("thunderkittens/gemm.csv", "rate", 0.07),
     ("fastertransformer_13b/latency.csv", "total", 0.06), ("llm_inference_bench/ttft.csv", "ttft", 0.40),
     ("infersim/end_to_end.csv", "rate", 0.35), ("infersim/gated_delta_net.csv", "latency", 0.45),
     ("llmcompass/gpt3_block.csv", "latency", 0.11), ("llmcompass/die_area.csv", "component", 0.05),
