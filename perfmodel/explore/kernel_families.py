@@ -144,6 +144,12 @@ def load_exponent(distribution: Any) -> Any:
     return np.array([float(n.rpartition("_")[2]) if n.startswith("power_law") else 0.0 for n in distribution])
 
 
+def _moe_group(rows: Rows) -> Any:
+    """The activation that a name ends in is no part of the kernel."""
+    source = np.array([name.removesuffix("_situ_as_silu") for name in rows["kernel_source"]])
+    return label({**rows, "kernel_source": source}, "backend", "kernel_source", "dtype")
+
+
 def _moe(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
     return moe_time(rows["tokens"], rows["hidden"], rows["inter"], rows["topk"], rows["experts"],
                     rows["moe_tp_size"], rows["moe_ep_size"], load_exponent(rows["distribution"]),
@@ -192,7 +198,6 @@ FAMILIES: tuple[Family, ...] = (
            MoeCorrections, lambda rows: label(rows, "backend", "kernel_source", "dtype"), _moe_products,
            _moe_bound, lambda rows: rows["hidden"] * 1e6 + rows["experts"]),
     Family("moe", columns("dtype", "tokens", "hidden", "inter", "topk", "experts", "moe_tp_size",
-                           "moe_ep_size"), MoeCorrections,
-           lambda rows: label(rows, "backend", "kernel_source", "dtype"), _moe, _moe_bound,
+                           "moe_ep_size"), MoeCorrections, _moe_group, _moe, _moe_bound,
            lambda rows: rows["hidden"] * 1e6 + rows["inter"], most=500),
 )

@@ -27,9 +27,9 @@ def grouped_time(
     c = c or MoeCorrections()
     rows, n, k, experts = (column(value) for value in (rows, n, k, experts))
     blocks = experts * np.ceil(rows / ROWS)
-    compute, memory, work, waves = _product(
-        n, k, blocks, experts, experts * rows, storage, facts_column(gpu), c
-    )
+    hw = facts_column(gpu)
+    cold = 1.0  # in a network the weights of all other layers pass before it runs again
+    compute, memory, work, waves = _product(n, k, blocks, experts, experts * rows, cold, storage, hw, c)
     launch = 10e-6 * c.launch / KERNELS_PER_LAYER
     kernel = launch + work
     return KernelTime(**fastest(kernel, seconds=kernel, compute=compute, memory=memory, waves=waves,

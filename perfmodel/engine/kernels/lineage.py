@@ -46,7 +46,7 @@ class Lineage:
     data: str = text(doc="where the traits come from")
     date: str = text(doc="day of the last change")
     weights: Any = anything(doc="trait -> distance of two architectures that differ in it")
-    scales: Any = anything(doc="correction -> trait, its worth by value of the trait, families (not) meant")
+    scales: Any = anything(doc="correction -> rules: trait, worth by value of the trait, kernels (not) meant")
     whole: tuple[str, ...] = many(text(), doc="corrections lent as they are, not drawn to their start")
     untuned: tuple[str, ...] = many(text(), doc="device/family/group of kernels that are not lent")
     alike: tuple[str, ...] = many(text(), doc="families whose other kernels tell as much as the same one")
@@ -86,15 +86,13 @@ def worth(correction: str, kernel: str, device: str) -> float:
 
     kernel  ``family/group``; a rule names beginnings of it
     """
-    known, name = lineage(), architecture(device)
-    rule = known.scales.get(correction)
-    if rule is None or not name:
-        return 1.0
-    meant, others = (any(fnmatch(kernel, one + "*") for one in rule.get(key, default))
-                     for key, default in (("for", ("",)), ("except", ())))
-    if others or not meant:
-        return 1.0
-    return float(rule["worth"].get(known.architectures[name][rule["trait"]], 1.0))
+    known, name, found = lineage(), architecture(device), 1.0
+    for rule in known.scales.get(correction, ()) if name else ():
+        meant, others = (any(fnmatch(kernel, one + "*") for one in rule.get(key, default))
+                         for key, default in (("for", ("",)), ("except", ())))
+        if meant and not others:
+            found *= rule["worth"].get(known.architectures[name][rule["trait"]], 1.0)
+    return found
 
 
 def scale(correction: str, kernel: str, donor: str, device: str) -> float:
@@ -144,11 +142,12 @@ def nearest(group: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
     return max(known, key=score)
 
 
-def stand_ins(group: str, known: Mapping[str, Any]) -> dict[str, float]:
+def stand_ins(group: str, known: Mapping[str, Any], family: str = "") -> dict[str, float]:
     """Groups of a donor that stand in for a group, with weights.
 
     Its own kernel; for a wish for any source the nearest; else all of the same formats and mode, since the
-    mean of unlike kernels is less wrong than one of them picked by its name.
+    mean of unlike kernels is less wrong than one of them picked by its name.  Short kernels (`alike`) that the
+    floor of another backend hides tell nothing.
     """
     if group in known or "any" in group.split("/")[1:2]:
         return {nearest(group, known): 1.0}
@@ -160,6 +159,9 @@ def stand_ins(group: str, known: Mapping[str, Any]) -> dict[str, float]:
         return {name: 1.0 for name, score in own.items() if score == max(own.values())}
     fixed = {name: float(known[name]["values"].get("launch", 0.0)) for name in same}
     limit = SLOW_CALLER * max(min(fixed.values()), 0.3)
+    for name in fixed if family in lineage().alike else ():
+        if name.split("/")[0] != group.split("/")[0]:
+            fixed[name] = max(fixed[name], float(known[name]["values"].get("host", 0.0)))
     return {name: math.exp(score) for name, score in same.items() if fixed[name] <= limit}
 
 
@@ -189,17 +191,20 @@ def pass_on(device: str, family: str, group: str, donors: Mapping[str, Mapping[s
     for name, entries in donors.items():
         known = {one: entry for one, entry in entries.items()
                  if f"{name}/{family}/{one}" not in lineage().untuned} or entries
-        chosen = stand_ins(group, known)
+        chosen = stand_ins(group, known, family)
         nearest = max(chosen, key=lambda one: chosen[one])
         kind, origin = likeness(group, nearest)
         score = kind + origin - PER_DISTANCE * distance(device, name)
         each = [_without_caller(known[one]["values"], group, one, defaults) for one in chosen]
         values = _mean(each, list(chosen.values()), defaults)
         scaled = {one: value * scale(one, kernel, name, device) for one, value in values.items()}
-        offers.append((score, name, nearest, _same_kernel(group, nearest), scaled))
+        offers.append((score, name, nearest, _same_kernel(group, nearest), scaled, kind))
     offers.sort(key=lambda offer: -offer[0])
     best = offers[0][0]
-    used = [offer for offer in offers if offer[0] >= best - REACH]
+    if family in lineage().alike:
+        used = [offer for offer in offers if offer[5] >= max(one[5] for one in offers) - 2.0]
+    else:
+        used = [offer for offer in offers if offer[0] >= best - REACH]
     weights = [math.exp(FADING * (offer[0] - best)) * (KNOWS if offer[3] else 1.0) for offer in used]
     same = any(offer[3] for offer in used)
     told = same or family in lineage().alike

@@ -10,6 +10,7 @@ The measured tables route by a rule of their own [3], and the model follows it:
 (h reproduces 3,771 simulated routings: 6 % on the tokens of that rank, 3 % on its touched experts).
 
     blocks  = sum over touched experts of ceil(n / M) x ceil(N / 128), M chosen among 8 ... 128
+    weights = those of touched experts that did not stay in L2 since the layer ran before
     time    = launch + per local expert + sum over both products of |rounds x block, touched weights / DRAM|_p
               + movement
 
@@ -36,6 +37,7 @@ from perfmodel.engine.kernels.facts import (
     correction,
     facts_column,
     fastest,
+    miss_share,
     soft_maximum,
     wave_count,
 )
@@ -61,6 +63,7 @@ class MoeCorrections:
     launch: Value = correction(0.02, 20.0, 1.5)  # fixed time of all kernels over 10 us
     compute: Value = correction(0.05, 1.5)  # matrix rate over 0.8 of the peak
     dram: Value = correction(0.3, 1.2)  # DRAM rate over 0.9 of nominal
+    resident: Value = correction(0.02, 5.0)  # touched weights that stay in L2 over a third of it
     step: Value = correction(0.05, 20.0)  # latency of one k-step over 150 clocks
     tile: Value = correction(0.01, 10.0)  # loss of blocks with few rows over 0.05
     overlap: Value = correction(0.3, 5.0, 0.8)  # p of the soft maximum over 3
@@ -151,7 +154,10 @@ def moe_time(
     blocks = blocks + c.foreign * others / ROWS
     inner = column(inner) / column(tensor_ranks)
     up = np.where(np.asarray(gated)[..., None], 2.0, 1.0) * inner
-    products = [_product(n, k, blocks, hit, assigned, storage, facts_column(gpu), c)
+    hw = facts_column(gpu)
+    weights = hit * (up + inner) * hidden * storage.b
+    cold = miss_share(weights, c.resident * hw.kept_bytes / 3.0)  # the tables repeat a layer
+    products = [_product(n, k, blocks, hit, assigned, cold, storage, hw, c)
                 for n, k in ((up, hidden), (hidden, inner))]
     compute, memory = (products[0][i] + products[1][i] for i in (0, 1))
     work = products[0][2] + products[1][2]
@@ -170,8 +176,8 @@ def _at_warp_rate(gpu: GpuFacts, key: str) -> GpuFacts:
     return replace(gpu, peak={key: peak})
 
 
-def _product(n: Value, k: Value, blocks: Value, hit: Value, assigned: Value, storage: Storage, hw: GpuFacts,
-             c: MoeCorrections) -> tuple[Value, Value, Value, Value]:
+def _product(n: Value, k: Value, blocks: Value, hit: Value, assigned: Value, cold: Value, storage: Storage,
+             hw: GpuFacts, c: MoeCorrections) -> tuple[Value, Value, Value, Value]:
     """Compute time, memory time, soft maximum and waves of one grouped product of `blocks` row blocks."""
     power = 3.0 * c.overlap
     depth = STEP_BYTES / max(storage.a, storage.b, 1.0)
@@ -184,6 +190,6 @@ def _product(n: Value, k: Value, blocks: Value, hit: Value, assigned: Value, sto
     epilogue = ROWS * COLUMNS * storage.c / (0.8 * c.write * hw.dram / hw.processors)
     epilogue = epilogue + 2000.0 * c.start / hw.clock
     compute = waves * (np.ceil(k / depth) * step + epilogue)
-    moved = hit * n * k * storage.b + assigned * (k * storage.a + n * storage.c)
+    moved = cold * hit * n * k * storage.b + assigned * (k * storage.a + n * storage.c)
     memory = moved / (0.9 * c.dram * hw.dram)
     return compute, memory, soft_maximum(power, compute, memory), waves
