@@ -105,6 +105,13 @@ def test_a_kernel_that_no_donor_knows_is_nearer_to_its_start_and_to_the_kind_of_
     assert pass_on("l40s", "gemm", "vllm/new/fp8", donors, starts).values["launch"] == pytest.approx(9.0)
 
 
+def test_a_product_hidden_by_the_floor_of_another_backend_tells_nothing():
+    known = {"vllm/a/fp8": entry(host=60.0), "trtllm/b/fp8": entry()}
+    assert list(stand_ins("trtllm/new/fp8", known, "gemm")) == ["trtllm/b/fp8"]
+    assert len(stand_ins("trtllm/new/fp8", {"vllm/a/fp8": entry(host=60.0)}, "gemm")) == 1  # better than nothing
+    assert len(stand_ins("trtllm/new/fp8", known, "moe")) == 2
+
+
 def test_an_untuned_kernel_is_not_lent():
     device, _, group = lineage().untuned[0].partition("/moe/")
     donors = {device: {group: entry(dram=0.2), "trtllm/cutlass/fp8": entry(dram=1.0)}}

@@ -146,7 +146,7 @@ def stand_ins(group: str, known: Mapping[str, Any], family: str = "") -> dict[st
     """Groups of a donor that stand in for a group, with weights.
 
     Its own kernel; for a wish for any source the nearest; else all of the same formats and mode, since the
-    mean of unlike kernels is less wrong than one of them picked by its name.  Short kernels (`alike`) that the
+    mean of unlike kernels is less wrong than one of them picked by its name.  Products (`alike`) that the
     floor of another backend hides tell nothing.
     """
     if group in known or "any" in group.split("/")[1:2]:
@@ -158,10 +158,10 @@ def stand_ins(group: str, known: Mapping[str, Any], family: str = "") -> dict[st
     if own:
         return {name: 1.0 for name, score in own.items() if score == max(own.values())}
     fixed = {name: float(known[name]["values"].get("launch", 0.0)) for name in same}
-    limit = SLOW_CALLER * max(min(fixed.values()), 0.3)
     for name in fixed if family in lineage().alike else ():
         if name.split("/")[0] != group.split("/")[0]:
             fixed[name] = max(fixed[name], float(known[name]["values"].get("host", 0.0)))
+    limit = SLOW_CALLER * max(min(fixed.values()), 0.3)
     return {name: math.exp(score) for name, score in same.items() if fixed[name] <= limit}
 
 
@@ -196,7 +196,8 @@ def pass_on(device: str, family: str, group: str, donors: Mapping[str, Mapping[s
         kind, origin = likeness(group, nearest)
         score = kind + origin - PER_DISTANCE * distance(device, name)
         each = [_without_caller(known[one]["values"], group, one, defaults) for one in chosen]
-        values = _mean(each, list(chosen.values()), defaults)
+        starts = {one: start * worth(one, kernel, name) for one, start in defaults.items()}
+        values = _mean(each, list(chosen.values()), starts)
         scaled = {one: value * scale(one, kernel, name, device) for one, value in values.items()}
         offers.append((score, name, nearest, _same_kernel(group, nearest), scaled, kind))
     offers.sort(key=lambda offer: -offer[0])
