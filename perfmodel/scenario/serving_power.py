@@ -14,7 +14,7 @@ from perfmodel.scenario.serving_cost import WIDE, StepCost
 
 
 def board_power(
-    limit: Value, memory: Value, compute: Value, shares: tuple[float, float, float] | None = None
+    limit: Value, memory: Value, compute: Value, shares: tuple[Value, Value, Value] | None = None
 ) -> Value:
     """Mean board power [W].
 

@@ -186,8 +186,8 @@ def _power(path: Path, batch: Fit) -> tuple[dict[str, float], dict[str, Any]]:
     return dict(zip(("static", "memory", "compute"), (float(s) for s in shares), strict=True)), report
 
 
-def kernel_power(root: Path) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
-    """Shares of the board limit per kind of kernel, and their errors."""
+def kernel_power(root: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """Constants per kind of kernel, and their errors."""
     shares, reports = {}, {}
     for kind, table in KERNEL_POWER_TABLES.items():
         shares[kind], report = fit_report(root / table)
@@ -213,7 +213,7 @@ def write(found: Mapping[str, Any]) -> None:
                "fractions": dict(fix.fractions or old)}
         for name, fix in found["corrections"].items()
     }
-    power = {name: {k: _short(v) for k, v in shares.items()} for name, shares in found["power"].items()}
+    power = _rounded(found["power"])
     file = {"calibration": "serving", "corrections": blocks, "power": power, "fit": found["fit"]}
     target = shipped.folder("hardware_specs") / "calibrations" / "serving.yaml"
     target.write_text(HEADER + yaml.safe_dump(file, sort_keys=False, width=110), encoding="utf-8")
@@ -265,6 +265,10 @@ def _profiles(found: Mapping[str, Any]) -> dict[str, Any]:
 
 def _short(value: float) -> float:
     return float(f"{value:.4g}")
+
+
+def _rounded(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: _rounded(v) if isinstance(v, Mapping) else _short(v) for k, v in numbers.items()}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,213 @@
+"""The order in which kernels were measured, and what a power sensor with a window shows of it.
+
+The scripts behind the tables of kernel power [1] run one case after another: set-up, then a loop of at most
+3,000 calls (0.3 to 1 s), during which the sensor is read at once and every 100 ms.  A reading is the mean
+over the last second [2]:
+
+    reading(t) = (E(t) - E(t - window))/window,   E(t) energy that the board drew until t
+
+A loop of 3,000 calls of 6 us is over after 18 ms, so its reading tells what ran before.  The cases between
+the rows of a table follow from the grids of the scripts, their times from the rows of the same kernel.
+
+Of several boards that take cases from one queue each runs every W-th case; the mean over the boards is as if
+one board ran all of them with a window W times as long.
+
+References
+[1] NVIDIA aiconfigurator, collector/{helper.py, vllm/collect_attn.py, vllm/collect_moe.py, cases/base_ops},
+    commit 095f58a, https://github.com/ai-dynamo/aiconfigurator, Apache-2.0.
+[2] Yang, Adamek, Armour, Part-time power measurements: nvidia-smi's lack of attention, arXiv:2312.02741.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from perfmodel.explore.kernel_tables import take
+
+Rows = Mapping[str, Any]
+
+#: time over which the sensor averages, and between two readings [s]
+WINDOW, INTERVAL = 1.0, 0.1
+#: most calls of a loop; seconds that it aims at where a call takes less than SHORT [s], and else
+CALLS, BRIEF, SHORT, LONG = 3000.0, 0.3, 1e-4, 1.0
+
+#: grids of [1].  Batches of decode stand in the order in which CPython walks the set of them.
+DECODE_BATCH = (32, 1, 2, 64, 4, 128, 256, 512, 8, 1024, 2048, 16)
+DECODE_CONTEXT = tuple(2**i - 1 for i in range(1, 18))
+PREFILL_BATCH = (256, 128, 64, 32, 16, 8, 4, 2, 1)
+PREFILL_LENGTH = (16384, 12288, 10240, 8192, 6144, 4096, 3072, 2048, 1536, 1024, 512, 256, 128, 64, 32, 16, 1)
+TOKENS = (
+    1, 2, 4, 8, 16, 32, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512, 768, 1024, 1536, 2048, 3072, 4096,
+    6144, 8192, 12288, 16384,
+)
+HEADS = ("n_heads", "n_kv_heads", "head_dim", "window")
+LAYER = (
+    "hidden", "inter", "topk", "experts", "moe_tp_size", "moe_ep_size", "dtype", "distribution",
+    "kernel_source",
+)
+
+
+@dataclass(frozen=True)
+class Cases:
+    """All cases of a campaign in the order in which they ran.
+
+    rows   sizes and formats, a column each [N]
+    names  of the kernels; kind: which of them runs [N]
+    line   boards or processes with a history of their own [N], ascending
+    place  where the rows of the table are among them [n]
+    """
+
+    rows: dict[str, Any]
+    names: tuple[str, ...]
+    kind: np.ndarray
+    line: np.ndarray
+    place: np.ndarray
+
+
+def cases(rows: Rows) -> Cases:
+    """The campaign around the rows of a table."""
+    return _layers(rows) if "q_len" not in rows else _attention(rows)
+
+
+def kinds(rows: Rows) -> np.ndarray:
+    """Names of kernels that share constants: library and the format of cache or weights."""
+    source = np.asarray(rows["kernel_source"]).astype(str) if "kernel_source" in rows else "any"
+    return np.char.add(np.char.add(source, "/"), rows["dtype" if "dtype" in rows else "kv_dtype"].astype(str))
+
+
+def _attention(rows: Rows) -> Cases:
+    heads = np.unique(np.stack([rows[n] for n in HEADS], axis=1), axis=0)
+    # head sizes one after another, most heads first, all windows of a set of heads together
+    heads = heads[np.lexsort((heads[:, 3], heads[:, 1], -heads[:, 0], heads[:, 2]))]
+    decode = bool(np.all(rows["q_len"] == 1) and np.any(rows["past_len"] > 0))
+    outer, inner = (DECODE_BATCH, DECODE_CONTEXT) if decode else (PREFILL_LENGTH, PREFILL_BATCH)
+    formats = np.unique(rows["kv_dtype"])
+    shape = (len(heads), len(outer), len(inner), len(formats))
+    which, first, second, narrow = (a.reshape(-1) for a in np.indices(shape))
+    n, kv, width, window = heads[which].T
+    a, b = np.array(outer, dtype=float)[first], np.array(inner, dtype=float)[second]
+    batch, query, past = (a, np.ones_like(a), b) if decode else (b, a, np.zeros_like(a))
+    grid = {
+        "batch": batch, "q_len": query, "past_len": past, "n_heads": n, "n_kv_heads": kv, "head_dim": width,
+        "window": window, "kv_dtype": formats[narrow],
+    }
+    ran = _decoded(grid) if decode else _prefilled(grid)
+    columns = ("batch", "q_len", "past_len", *HEADS, "kv_dtype")
+    # kernels that exist: by head size and format of the cache
+    kernel = dict(zip(_keys(rows, ("head_dim", "kv_dtype")), kinds(rows), strict=True))
+    kind = np.array([kernel.get(key, "") for key in _keys(grid, ("head_dim", "kv_dtype"))])
+    ran &= kind != ""
+    order = np.flatnonzero(ran)
+    return _with_rows(take(grid, order), kind[order], rows, columns)
+
+
+def _decoded(grid: Rows) -> np.ndarray:
+    """Cases of decode attention that the script keeps."""
+    batch, total = grid["batch"], grid["past_len"] + 1.0
+    most = np.where(grid["n_heads"] == grid["n_kv_heads"], 2.0**23, 2.0**24)
+    most = most * 128.0 // grid["head_dim"] // total // grid["n_heads"]
+    # at least four batches of a length; large batches lose their longest one
+    longer = 2.0**24 * 128.0 // grid["head_dim"] // (2.0 * total) // grid["n_heads"]
+    last = (longer < np.maximum(batch, 8.0)) | (total == 2.0**17)
+    return np.asarray((batch <= most) & (most >= 8.0) & ~((batch >= 256.0) & last))
+
+
+def _prefilled(grid: Rows) -> np.ndarray:
+    """Cases of prefill attention that the script keeps."""
+    batch, tokens = grid["batch"], grid["batch"] * grid["q_len"]
+    alone = grid["n_heads"] == grid["n_kv_heads"]
+    fits = np.where(alone, (tokens <= 65536.0) & (batch <= 128.0), tokens <= 131072.0)
+    return np.asarray(fits & (tokens * grid["n_kv_heads"] * grid["head_dim"] * 2.0 < 2.0**31))
+
+
+def _layers(rows: Rows) -> Cases:
+    """Expert layers: one process per layer, which takes ever more tokens."""
+    columns = tuple(name for name in LAYER if name in rows)
+    layers = np.array(["|".join(map(str, key)) for key in _keys(rows, columns)])
+    _, first, layer = np.unique(layers, return_index=True, return_inverse=True)
+    tokens = np.union1d(TOKENS, rows["tokens"])
+    each = take({name: rows[name] for name in columns}, np.repeat(first, len(tokens)))
+    line = np.repeat(np.arange(len(first)), len(tokens))
+    grid = {**each, "tokens": np.tile(tokens, len(first))}
+    place = layer * len(tokens) + np.searchsorted(tokens, rows["tokens"])
+    names, kind = np.unique(kinds(rows)[first], return_inverse=True)
+    return Cases(grid, tuple(names.tolist()), np.repeat(kind, len(tokens)), line, place)
+
+
+def _with_rows(grid: dict[str, Any], kind: np.ndarray, rows: Rows, columns: tuple[str, ...]) -> Cases:
+    """Finds the rows among the cases, a line for each kernel; rows of other sizes come last."""
+    known = {key: i for i, key in enumerate(_keys(grid, columns))}
+    place = np.array([known.get(key, -1) for key in _keys(rows, columns)])
+    strange = np.flatnonzero(place < 0)
+    place[strange] = len(kind) + np.arange(len(strange))
+    grid = {n: np.concatenate([v, np.asarray(rows[n])[strange]]) for n, v in grid.items()}
+    names, number = np.unique(np.concatenate([kind, kinds(rows)[strange]]), return_inverse=True)
+    order = np.argsort(number, kind="stable")
+    back = np.empty_like(order)
+    back[order] = np.arange(len(order))
+    return Cases(take(grid, order), tuple(names.tolist()), number[order], number[order], back[place])
+
+
+def _keys(rows: Rows, columns: tuple[str, ...]) -> list[tuple[Any, ...]]:
+    return list(zip(*(np.asarray(rows[name]).tolist() for name in columns), strict=True))
+
+
+def filled(bound: np.ndarray, known: np.ndarray, there: Cases) -> np.ndarray:
+    """Times of all cases [s]: measured ones, and between them start and efficiency of the same kernel.
+
+    bound  least time of each case [N] [s]; known: measured time of each row [n] [s]
+    """
+    time = np.empty(len(bound))
+    for kind in range(len(there.names)):
+        mine, rows = there.kind == kind, there.kind[there.place] == kind
+        measured, least = known[rows], bound[there.place][rows]
+        start = float(np.quantile(measured, 0.02))
+        busy = measured > 2.0 * start
+        rate = float(np.median(least[busy] / (measured[busy] - start))) if busy.any() else 1.0
+        time[mine] = start + bound[mine] / rate
+    time[there.place] = known
+    return time
+
+
+def loop(time: np.ndarray, together: np.ndarray | float, host: float) -> np.ndarray:
+    """Length of the measured loop [s] of calls of `time` [s], of which `together` make one round.
+
+    host  least time of a call while the length of the loop is chosen [s]
+    """
+    round_ = np.maximum(time, host) * together
+    calls = np.where(round_ < SHORT, BRIEF, LONG) / round_
+    return np.asarray(np.clip(calls, 6.0 / together, CALLS) * together * time)
+
+
+def readings(
+    there: Cases, power: np.ndarray, length: np.ndarray, setup: np.ndarray, rest: np.ndarray,
+    before: np.ndarray, boards: np.ndarray,
+) -> np.ndarray:
+    """Mean of the sensor's readings of each row of the table [n] [W].
+
+    power, length, setup, rest  of each case: power of its kernel [W], loop and set-up before it [s], power of
+                                a board that does nothing else [W]
+    boards                      that share the line of each case, W
+    before                      of each row: power before the first case of its line [W]
+    """
+    # a case is two stretches: set-up and loop
+    spans = np.stack([setup, length], axis=1).reshape(-1)
+    spent = np.concatenate([[0.0], np.cumsum(spans)])
+    drawn = np.concatenate([[0.0], np.cumsum(spans * np.stack([rest, power], axis=1).reshape(-1))])
+    opens = np.flatnonzero(np.diff(there.line, prepend=-1))
+    place, share = there.place, boards[there.place]
+    begin, origin = spent[2 * place], spent[2 * opens][there.line[place]]
+    read, times = np.zeros(len(place)), np.zeros(len(place))
+    for late in np.arange(0.0, LONG + 0.5 * INTERVAL, INTERVAL):
+        on = (length[place] >= late) | (late == 0.0)
+        idle = np.minimum(setup[place], WINDOW - late)
+        reach = begin - share * (WINDOW - late - idle)
+        inside = np.maximum(reach, origin)
+        history = drawn[2 * place] - np.interp(inside, spent, drawn) + (inside - reach) * before
+        read += on * (late * power[place] + idle * rest[place] + history / share) / WINDOW
+        times += on
+    return np.asarray(read / times)
