@@ -97,3 +97,14 @@ def test_collectives_of_one_node_are_as_before_and_never_faster_on_more():
             assert times == sorted(times)
     one = pm.collective("all_reduce", 1e8, pm.system("dgx-h100"), link="nvlink")
     assert one.latency == pm.collective("all_reduce", 1e8, pm.system("dgx-h100")).latency
+
+
+def test_a_message_takes_the_first_link_that_joins_two_stages():
+    near, far = (pm.collective("point_to_point", 1e8, pm.system("dgx-h100", count=n)).latency for n in (2, 16))
+    assert near == far == pytest.approx(1e8 / 450e9 + 0.784e-6)  # of 16 neighbours the nearest
+    model, two = "llama-3.1-8b", pm.system("dgx-h100", count=16)
+    inside, across = (
+        pm.inference(model, two, batch=8, input=512, output=8, tp=tp, pp=2).breakdown().rows for tp in (4, 8)
+    )
+    bound = [next(row for row in rows if "stage_to_stage" in str(row[1]))[5] for rows in (inside, across)]
+    assert bound == ["links.nvlink", "links.infiniband"]

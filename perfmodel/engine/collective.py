@@ -23,7 +23,7 @@ VOLUME: Mapping[str, Callable[[Value], Value]] = {
     "reduce_scatter": lambda n: (n - 1.0) / n,
     "all_to_all": lambda n: (n - 1.0) / n,
     "broadcast": lambda n: (n - 1.0) / n,
-    "point_to_point": lambda n: 1.0 + 0.0 * n,
+    "point_to_point": lambda n: minimum(n - 1.0, 1.0),
 }
 
 #: Steps one after the other on a ring, and on a switch where the distance can double in every step [1].
@@ -33,7 +33,7 @@ RING_STEPS: Mapping[str, Callable[[Value], Value]] = {
     "reduce_scatter": lambda n: n - 1.0,
     "all_to_all": lambda n: n - 1.0,
     "broadcast": lambda n: n - 1.0,
-    "point_to_point": lambda n: 1.0 + 0.0 * n,
+    "point_to_point": lambda n: minimum(n - 1.0, 1.0),
 }
 SWITCH_STEPS: Mapping[str, Callable[[Value], Value]] = {
     "all_reduce": lambda n: 2.0 * log2(n),
@@ -41,7 +41,7 @@ SWITCH_STEPS: Mapping[str, Callable[[Value], Value]] = {
     "reduce_scatter": log2,
     "all_to_all": lambda n: (n - 1.0) / n,  # all pairs at once: one step, none for a group of one
     "broadcast": log2,
-    "point_to_point": lambda n: 1.0 + 0.0 * n,
+    "point_to_point": lambda n: minimum(n - 1.0, 1.0),
 }
 
 
@@ -80,7 +80,7 @@ def by_level(
 
     A reduction or a gathering runs among the near members, then among the groups with what one member of a
     group holds: ``size / inside``.  All-to-all sends ``joined - inside`` of `members` parts over a link.
-    A message between two devices takes the nearest link.
+    A message between two devices takes the first link that joins them.
     """
     parts: list[tuple[Value, Value]] = []
     inside: Value = 1.0
@@ -90,9 +90,11 @@ def by_level(
         message = size * joined / members if pattern == "all_to_all" else size / inside
         if crossing is not None and parts:
             message = crossing * group / maximum(group - 1.0, 1.0)
+        if pattern == "point_to_point":
+            group, message = 1.0 + minimum(group - 1.0, 1.0) * maximum(2.0 - inside, 0.0), size
         parts.append((group, message))
         inside = joined
-    return parts[:1] if pattern == "point_to_point" else parts
+    return parts
 
 
 def _find(table: Mapping[str, Callable[[Value], Value]], pattern: str) -> Callable[[Value], Value]:

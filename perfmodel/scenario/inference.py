@@ -128,7 +128,7 @@ class Passes:
         step = Step(self.micro_batch, query, context, logits=logits, attention=self.attention)
         step = self.workload.pass_step(step, self.input, decode=query is not self.input)
         graph = self.workload.graph(step)
-        return pipeline_parallel(self.pp)(tensor_parallel(self.tp)(graph))
+        return pipeline_parallel(self.pp, self.tp)(tensor_parallel(self.tp)(graph))
 
     def decode(self, middle: bool = False) -> Graph:
         """Decode pass at the mean context, or at the quadrature nodes along a leading array axis."""

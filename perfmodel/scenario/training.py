@@ -1,6 +1,7 @@
 """Training step of a sequence model under tensor, pipeline and data parallelism.
 
-    step = (m + (pp - 1)/v) (t_forward + t_backward) s + exposed gradient all-reduce + optimiser
+    step = (m + (pp - 1)/v) max((t_forward + t_backward) s, exchanges behind it)
+           + exposed gradient all-reduce + optimiser
 
 m micro-batches per pipeline, v model chunks per stage (interleaving) [1], s the share of the layers in the
 largest stage: 1/pp where pp v divides the layers.  The backward pass has ops of its own: gradients of inputs
@@ -254,6 +255,15 @@ class TrainingStep:
         element = self.precision.bytes("communication")
         return 2.0 * self.between_copies("all_gather", [stored / element for _, stored, _ in self.copies])
 
+    def messages(self) -> Value:
+        """Time in which a micro-batch passes from chunk to chunk, forward and back [s]."""
+        if np.all(np.equal(self.pp, 1.0)):
+            return 0.0
+        state = self.whole.ops[0].elements(output=True)
+        exchange = Exchange("point_to_point", state, minimum(self.pp, 2.0), stride=self.tp * self.dp)
+        hop = Op("collective", {}, (), (), "stage_to_stage", exchange=exchange)
+        return 2.0 * self.interleave * self.cost(hop).time
+
     @cached_property
     def share(self) -> Value:
         """Share of the layers in the largest stage, whose pace is that of all."""
@@ -272,7 +282,8 @@ class TrainingStep:
             sent = total(c.time for c in passes if c.op.exchange and c.op.exchange.pattern == "all_to_all")
             behind = minimum(sent, forward + backward - sent)
         products = (forward + backward - behind) * self.share
-        compute = slots * maximum(products, self.gathering())  # collected while the layer before computes
+        # weights are collected while the layer before computes, messages travel behind another micro-batch
+        compute = slots * maximum(products, self.gathering(), self.messages())
         hidden = 0.0 * backward if self.zero >= 2 else backward * self.share  # behind the last backward pass
         exposed = maximum(self.gradient_exchange() - hidden, 0.0)
         return compute + exposed + self.cost(self.update()).time

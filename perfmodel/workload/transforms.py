@@ -105,10 +105,11 @@ def collective_after(op: Op, split: Split) -> str:
     return "all_reduce" if partial else ""
 
 
-def pipeline_parallel(stages: Value) -> Transform:
+def pipeline_parallel(stages: Value, stride: Value = 1.0) -> Transform:
     """Cut the pass into `stages` groups of layers; the hidden state travels between neighbours [1].
 
     The ops stay whole: a token still passes every layer.  Scenarios divide weights and state by `stages`.
+    stride  devices between neighbours, where the members of a stage lie between
 
     [1] Huang et al., GPipe, arXiv:1811.06965.
     """
@@ -117,9 +118,8 @@ def pipeline_parallel(stages: Value) -> Transform:
 
     def apply(graph: Graph) -> Graph:
         state = graph.ops[0].elements(output=True)
-        hop = Op(
-            "collective", {}, (), (), "stage_to_stage", stages - 1.0, Exchange("point_to_point", state, 2.0)
-        )
+        exchange = Exchange("point_to_point", state, 2.0, stride=stride)
+        hop = Op("collective", {}, (), (), "stage_to_stage", stages - 1.0, exchange)
         return graph.with_ops((*graph.ops, hop))
 
     return apply
