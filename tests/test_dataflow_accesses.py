@@ -72,6 +72,33 @@ def test_shared_energy_equals_the_peers():
         assert float(priced.total_energy) * 1e12 == pytest.approx(float(row["energy_pJ"]), rel=1e-8)
 
 
+#: Convolutions that ZigZag 3.9.1 mapped for this test (eyeriss12x14): filters, channels, rows, columns, kernel;
+#: mapping; energy [pJ]; bits read by level and operand.
+ZIGZAG_RUNS = [
+    ((30, 20, 20, 12, 3), "O: rf_o[OX12 FX3 OY2 C20] | glb[K8] | dram[] ; W: rf_w[OX12 FX3 OY2 C20] | glb[K8] | dram[] ; "
+     "I: rf_i[OX12 FX3] | glb[OY2 C20 K8] | dram[]", "OY10 FY3 K3", 2140261.6,
+     {"rf_o O": 41459712, "glb O": 57600, "rf_w W": 860160, "glb W": 42240, "rf_i I": 10321920, "glb I": 430080}),
+    ((18, 10, 17, 9, 3), "O: rf_o[OY2 FX3 FY3] | glb[K18 OX9] | dram[] ; W: rf_w[OY2 FX3 FY3 K18 OX9] | glb[] | dram[] ; "
+     "I: rf_i[OY2 FX3 FY3 K18] | glb[OX9] | dram[]", "OY8 C10", 647235.0,
+     {"rf_o O": 8372160, "glb O": 22016, "rf_w W": 991440, "glb W": 12800, "rf_i I": 1982880, "glb I": 69120}),
+    ((16, 16, 28, 28, 3), "O: rf_o[OY2 C4] | glb[K16 OX28 FX3] | dram[] ; W: rf_w[OY2 C4 K16 OX28 FX3] | glb[] | dram[] ; "
+     "I: rf_i[OY2 C4 K16] | glb[OX28 FX3] | dram[]", "OY14 FY3 C4", 3412623.2,
+     {"rf_o O": 72253440, "glb O": 1304576, "rf_w W": 7225344, "glb W": 18432, "rf_i I": 14450688, "glb I": 344064}),
+]
+
+
+@pytest.mark.parametrize(("sizes", "levels", "spatial", "energy", "reads"), ZIGZAG_RUNS)
+def test_convolutions_on_fractions_of_the_array_equal_zigzag(sizes, levels, spatial, energy, reads):
+    filters, channels, rows, columns, kernel = sizes
+    op = conv2d(1, channels, filters, rows + kernel - 1, columns + kernel - 1, kernel, padding="valid")
+    made, width = architecture("eyeriss12x14", "resnet18_conv2")
+    text = f"spatial[{spatial}] temporal inner->outer per operand and level: {levels}"
+    paid = price(problem(op), made, peer_mappings.zigzag(text, op), width, PEERS["zigzag"])
+    assert float(paid.total_energy) * 1e12 == pytest.approx(energy, rel=1e-9)
+    for key, bits in reads.items():
+        assert 8 * float(paid.traffic[tuple(key.split())].read) == pytest.approx(bits, rel=1e-9)
+
+
 def test_fractions_of_positions_are_rounded_if_asked_for():
     # 10 channels over 4 columns in 3 rounds: 10/3 of them are in use, or 3
     nest = read_mapping("dram [A B C]\nfor m in 6\nfor n in 3\nreg [B]\n")

@@ -111,7 +111,11 @@ def _compare(row):
     peer = "zigzag" if row["peer"].startswith("zigzag") else "accelforge"
     made, width = architecture(row["arch"], row["layer"], peer)
     read = peer_mappings.zigzag if peer == "zigzag" else peer_mappings.accelforge
-    conventions = replace(PEERS[peer], ports="fluid", words="packed", edges="free", fractions="kept")
+    conventions = PEERS[peer]
+    if peer == "zigzag":
+        conventions = replace(
+            conventions, ports="fluid", words="packed", edges="free", fractions="kept", spatial_halo="shared"
+        )
     paid = price(problem(op), made, read(row["mapping"], op), width, conventions)
     theirs = float(paid.cycles if row["objective"] == "latency" else paid.total_energy)
     found = search(problem(op), made, row["objective"], width, conventions, 1)

@@ -186,6 +186,11 @@ class _Step:
         """The traffic of this step."""
         shared = self.conventions.spatial_halo == "shared"
         outside = self._elements(self.outer, self.outer if shared else self.inner)
+        if self.conventions.spatial_halo == "positions":
+            between = self._between()
+            outside = outside * product(
+                w.extent(between) / (between[w.out] * between[w.kernel]) for w in self.operand.windows
+            )
         inside = self._elements(self.inner, self.inner)
         names = self.operand.name, self.outer[1], self.inner[1]
         tiles = self._tiles(self.outer), self._tiles(self.inner)
@@ -204,8 +209,13 @@ class _Step:
         """The traffic with whole positions, tiles that leave together, and elements of a tile."""
         move, one = self.transfer(), self._size(self.inner)
         outer, inner = _rounding(self._positions(self.outer)), _rounding(self._positions(self.inner))
-        tile = _rounding(one)
-        down, received = outer * tile * _rounding(self._size(self.outer) / one), inner * tile
+        tile, together = _rounding(one), _rounding(self._size(self.outer) / one)
+        if self.conventions.spatial_halo == "positions":
+            between = self._between()
+            windowed = self.operand.loops - set(self.operand.plain)
+            whole = {d: np.floor(f + 1e-9) if d in windowed else f for d, f in between.items()}
+            together = np.round(self.operand.footprint(whole)) / self.operand.footprint(between)
+        down, received = outer * tile * together, inner * tile
         return replace(
             move, down=move.down * down, up=move.up * down, received=move.received * received,
             sent=move.sent * received, down_tiles=move.down_tiles * outer,
@@ -216,6 +226,16 @@ class _Step:
         """Instances of a level that are in use."""
         loops = ((i, n) for i, n in enumerate(self.nest.nodes) if isinstance(n, Loop))
         return product(n.factor for i, n in loops if n.axis is not None and self.nest.encloses(i, *side))
+
+    def _between(self) -> dict[str, Value]:
+        """Loop -> positions of its spatial loops between both levels."""
+        factors: dict[str, Value] = dict.fromkeys(self.problem.bounds, 1.0)
+        for i, node in enumerate(self.nest.nodes):
+            if not isinstance(node, Loop) or node.axis is None or node.name not in factors:
+                continue
+            if self.nest.encloses(i, *self.inner) and not self.nest.encloses(i, *self.outer):
+                factors[node.name] = factors[node.name] * node.factor
+        return factors
 
     def _size(self, side: tuple[int, str]) -> Value:
         """Elements of the inner tiles that one instance of `side` sees at a time."""

@@ -16,7 +16,7 @@ _CHOICES = {
     "drain_reads": ("counted", "free"),
     "retention": ("unchanged", "scope"),
     "halo": ("refetch", "sliding"),
-    "spatial_halo": ("shared", "separate"),
+    "spatial_halo": ("shared", "separate", "positions"),
     "ports": ("fluid", "turns"),
     "edges": ("counted", "free"),
     "weight_load": ("hidden", "exposed"),
@@ -45,6 +45,8 @@ class Conventions:
                         refetch: rotating addresses are a feature of few buffers (state ``sliding`` there).
     spatial_halo        ``shared``: a word wanted by several neighbours is read once and multicast, also along
                         a diagonal.  ``separate``: overlapping windows of neighbours are read one by one.
+                        ``positions``: neighbours share what they would if the tile of each were one
+                        position (14 rows by 3 taps: 16 of 42 tiles, however many rows a tile has).
                         Default shared, as a word wanted by all of them is multicast too.
     ports               ``fluid``: the tensors share a port without gaps.  ``turns``: each tile transfer takes
                         whole cycles and one tensor follows the other.  Default fluid: a bound that a good
@@ -60,7 +62,8 @@ class Conventions:
                         access of the whole port is not counted.
     fractions           of a split that is no whole number (96 channels over 14 columns as 13.71).  ``kept``:
                         it counts as it is, the mean over all steps.  ``rounded``: elements of a tile, tiles
-                        that leave a level together, and positions in use each go to the nearest whole number.
+                        that leave a level together, and positions in use each go to the nearest whole number
+                        (positions along a window whose halo is shared by ``positions``: to the one below).
     """
 
     operand_reads: str = "per_mac"
@@ -99,8 +102,8 @@ DEFAULT = Conventions()
 #: Conventions of published tools, found by comparing their counts on one mapping.
 PEERS: Mapping[str, Conventions] = {
     "zigzag": Conventions(
-        operand_reads="per_fetch", first_accumulation="read", ports="turns", words="full",
-        fractions="rounded",
+        operand_reads="per_fetch", first_accumulation="read", spatial_halo="positions", ports="turns",
+        words="full", fractions="rounded",
     ),
     "accelforge": Conventions(retention="scope", spatial_halo="separate", edges="free"),
     "timeloop": Conventions(

@@ -68,7 +68,9 @@ class _Phase:
 
 
 #: Conventions of which a search knows some choices only.
-_SEARCHED = {"words": ("packed", "whole"), "fractions": ("kept",)}
+_SEARCHED = {
+    "words": ("packed", "whole"), "fractions": ("kept",), "spatial_halo": ("shared", "separate"),
+}
 _ALL = 1 << 30
 _LONG = (_Move(96, 1, 3, 0, 9), _Move(32, 2, 1, 0, 9), _Move(8, 1, 1, 1 << 16, 9), _Move(8, 2, 2, 4000, 9))
 #: Numbers of sizes of a loop that a move chooses from.
