@@ -26,11 +26,13 @@ import numpy as np
 
 from perfmodel.algebra import Value
 from perfmodel.engine.collective import RING_STEPS, VOLUME
-from perfmodel.engine.kernels.facts import GpuFacts, KernelTime, correction
+from perfmodel.engine.kernels.facts import GpuFacts, KernelTime, correction, kernel_start
 
 #: names that tables use for a pattern
 PATTERNS = {"alltoall": "all_to_all", "allreduce": "all_reduce", "allgather": "all_gather",
             "reducescatter": "reduce_scatter", "send_recv": "point_to_point"}
+#: steps of the link that all members take to meet, a quarter of them over a host bus [the last: one device measured]
+STEPS = 5.0
 #: loss of rate with the members that share a host bus, (2 / n)^SHARED [one device measured, RTX PRO 6000]
 SHARED = 0.45
 
@@ -39,7 +41,7 @@ SHARED = 0.45
 class CollectiveCorrections:
     """Dimensionless corrections of a collective library on a node; 1 is the documented reference."""
 
-    launch: Value = correction(0.03, 60.0, 1.5)  # fixed time over 3 steps of the link (half over a host bus)
+    launch: Value = correction(0.02, 30.0, 0.7)  # fixed time over a kernel start and STEPS of the link
     host: Value = correction(0.01, 60.0, 0.1)  # floor set by the caller over 3 us
     latency: Value = correction(0.02, 6.0)  # one step of the simple protocol over 5.7 of the link [2]
     bandwidth: Value = correction(0.01, 1.6)  # link rate over 0.8 of nominal
@@ -82,7 +84,7 @@ def collective_kernel_time(pattern: str, members: Value, size: Value, gpu: GpuFa
         work = np.minimum(work, tree)
         if direct:
             work = _direct(work, members, size, volume, step * c.direct, rate, c.limit, gpu)
-    launch = 3.0 * hop * (1.0 - 0.5 * gpu.link_shared) * c.launch
+    launch = (kernel_start(gpu.clock) + STEPS * hop * (1.0 - 0.75 * gpu.link_shared)) * c.launch
     seconds = ((launch + work) ** 4 + (3e-6 * c.host) ** 4) ** 0.25
     return KernelTime(seconds, launch, 0.0 * work, volume * size / rate)
 

@@ -29,6 +29,7 @@ from perfmodel.engine.kernels.facts import (
     correction,
     facts_column,
     fastest,
+    kernel_start,
     miss_share,
     soft_maximum,
     tile_fetches,
@@ -64,7 +65,7 @@ class GemmCorrections:
 
     compute: Value = correction(0.3, 1.3)  # matrix rate over 0.9 of the peak
     dram: Value = correction(0.5, 1.15)  # DRAM rate over 0.9 of nominal
-    launch: Value = correction(0.3, 200.0, 1.7)  # fixed time over 2700 clocks
+    launch: Value = correction(0.3, 20.0, 1.7)  # fixed time over the start of a kernel
     step: Value = correction(0.1, 40.0)  # latency of one k-step over 150 clocks
     split: Value = correction(0.05, 1e4, 1.3)  # joining of split-K over 3600 clocks; huge: no split
     write: Value = correction(0.2, 5.0)  # epilogue rate over 0.8 of the DRAM rate
@@ -72,7 +73,7 @@ class GemmCorrections:
     tail: Value = correction(0.02, 1.0, 0.3)  # 1: whole waves
     resident: Value = correction(0.02, 3.0)  # weights that stay in L2 over 0.1 of it
     l2: Value = correction(0.2, 5.0)  # L2 rate over twice the streaming rate
-    quantise: Value = correction(0.001, 20.0, 0.05)  # passes over A before the product (3 B per element)
+    quantise: Value = correction(0.001, 20.0)  # passes over A before a product of narrow A (3 B per element)
     row: Value = correction(0.004, 20.0, 0.2)  # least values that a row costs in that pass over 2500
     host: Value = correction(0.01, 300.0, 0.02)  # floor set by the caller over 1.5 us
 
@@ -105,13 +106,13 @@ def gemm_time(m: Value, n: Value, k: Value, storage: Storage, gpu: GpuFacts,
     flop = 2.0 * batch * m * n * k
     work = under_power_limit(soft_maximum(power, compute, memory), flop, peak, power_strength(hw))
     work = np.maximum(work, hw.held(flop, storage.key))
-    launch = 2700.0 * c.launch / hw.clock
+    launch = kernel_start(hw.clock) * c.launch
     kernel = launch + np.where(split > 1.0, 3600.0 * c.split / hw.clock, 0.0) + work
     best = fastest(kernel, seconds=kernel, compute=compute, memory=memory, waves=waves, rows=TILE_M,
                    columns=TILE_N, split=split, launch=launch)
     # a block takes a row of all batches: short ones cost as much
     row = ((batch * k) ** 4 + (2500.0 * c.row) ** 4) ** 0.25
-    before = c.quantise * 3.0 * (m * row / hw.dram)[..., 0]
+    before = float(storage.a < 2.0) * c.quantise * 3.0 * (m * row / hw.dram)[..., 0]
     seconds = ((best["seconds"] + before) ** 4 + (1.5e-6 * c.host) ** 4) ** 0.25
     return KernelTime(**{**best, "seconds": seconds, "memory": best["memory"] + before})
 
