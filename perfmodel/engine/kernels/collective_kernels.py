@@ -31,7 +31,7 @@ from perfmodel.engine.kernels.facts import GpuFacts, KernelTime, correction, ker
 #: names that tables use for a pattern
 PATTERNS = {"alltoall": "all_to_all", "allreduce": "all_reduce", "allgather": "all_gather",
             "reducescatter": "reduce_scatter", "send_recv": "point_to_point"}
-#: steps of the link that all members take to meet, a quarter of them over a host bus [the last: one device measured]
+#: steps of the link in which all members meet, a quarter of them over a host bus [one device measured]
 STEPS = 5.0
 #: loss of rate with the members that share a host bus, (2 / n)^SHARED [one device measured, RTX PRO 6000]
 SHARED = 0.45

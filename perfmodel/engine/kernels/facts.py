@@ -187,7 +187,7 @@ def facts_column(gpu: GpuFacts) -> GpuFacts:
 def kernel_start(clock: Value) -> Value:
     """Reference time from one short kernel to the next [s]: half at the clock of the processors [Hz].
 
-    The emptiest products of cuBLAS take 2.97, 2.68, 2.16 and 2.23 us on chips of 1.41, 1.83, 1.86 and 2.43 GHz.
+    The emptiest products of cuBLAS take 3.0, 2.7, 2.2 and 2.2 us on chips of 1.41, 1.83, 1.86 and 2.43 GHz.
     """
     return 0.75e-6 + 1350.0 / clock
 
