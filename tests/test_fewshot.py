@@ -95,6 +95,16 @@ def test_counts_of_a_cell_by_hand():
     assert found["conv 1x1"].tolist() == [[0, 2, 0], [0, 2, 0]]
 
 
+def test_features_of_a_device_that_waits_for_its_host():
+    found = {"constant": np.ones(4), "operations": np.array([1e-3, 1.0, 1e3, 1.0]),
+             "elements": np.array([1e-3, 1.0, 1e3, 1.0]), "kernels": np.array([2.0, 1.0, 1.0, 1.0])}
+    made = spaces.overlapped(found)
+    middle = 1 + spaces.BALANCES.index(1.0)
+    assert made["starts"][0].tolist() == [2, 1, 1] and made["operations"][0].tolist() == [1e-3, 1, 1e3]  # both add
+    time = made["starts"][middle] + made["operations"][middle]
+    assert time == pytest.approx([2.0, 2 ** (1 / spaces.POWER), 1e3], rel=1e-3)  # the longer of both
+
+
 def test_samples_tell_which_count_a_device_follows(devices):
     features, times = devices
     rng = np.random.default_rng(1)

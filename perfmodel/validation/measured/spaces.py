@@ -16,6 +16,8 @@ from perfmodel.workload.nets.nas import CELL_EDGES, CELL_OPERATIONS, FBNet, OfaM
 from perfmodel.workload.step import Step
 
 Features = Mapping[str, Any]
+#: time of the host over that of the device, as tried; power of their smooth maximum
+BALANCES, POWER = (0.5, 0.7, 1.0, 1.4, 2.0), 4.0
 
 
 def counts(graph: Graph, rows: int) -> dict[str, Any]:
@@ -109,14 +111,43 @@ def fbnet_layers(choices: Any) -> dict[str, Any]:
 
 def ofa(kernels: Any, expansions: Any, depths: Any, resolution: Any) -> dict[str, Any]:
     """Counts of once-for-all MobileNetV3: kernels and expansions [N, 20], depths [N, 5], resolution [N]."""
-    columns = [tuple(np.asarray(v, dtype=np.float64).T) for v in (kernels, expansions, depths)]
+    middle = [
+        np.vstack([table, np.full(table.shape[1], value)])
+        for table, value in (
+            (np.asarray(kernels), 5.0),
+            (np.asarray(expansions), 4.0),
+            (np.asarray(depths), 3.0),
+        )
+    ]
     net = OfaMobileNet(
-        kernels=columns[0],
-        expansions=columns[1],
-        depths=columns[2],
-        height=np.asarray(resolution, dtype=np.float64),
+        kernels=tuple(middle[0].T),
+        expansions=tuple(middle[1].T),
+        depths=tuple(middle[2].T),
+        height=np.append(np.asarray(resolution, dtype=np.float64), 176.0),
     )
-    return varying(counts(_graph(net), len(resolution)))
+    return overlapped(varying(counts(_graph(net), len(resolution) + 1)))
+
+
+def overlapped(found: Features) -> dict[str, Any]:
+    """Features of devices that compute while their host starts kernels: the last network is a middle one.
+
+    [N + 1] -> [1 + V, N].  The time (host^p + device^p)^(1/p) is the sum of host (host/time)^(p-1) and device
+    (device/time)^(p-1).  How long the host takes over the device on the middle network is unknown: a count
+    for each of ``BALANCES`` after one in which both add.
+    """
+
+    def total(word: str) -> Any:
+        amount = sum(value for name, value in found.items() if name.startswith(word))
+        return amount / amount[-1]
+
+    host = np.array(BALANCES)[:, None] * total("kernels")
+    device = 0.5 * (total("operations") + total("elements"))
+    time = (host**POWER + device**POWER) ** (1 / POWER)
+    both = np.ones((1, len(device)))
+    waits, works = (np.vstack([both, (part / time) ** (POWER - 1)]) for part in (host, device))
+    parts = {name: value * works for name, value in found.items() if name != "constant"}
+    named = {"constant": found["constant"], "starts": total("kernels") * waits, **parts}
+    return {name: value[..., :-1] for name, value in named.items()}
 
 
 def _graph(net: Any) -> Graph:
