@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +13,7 @@ import perfmodel as pm
 from perfmodel.cli import main
 from perfmodel.engine.achieved import fraction
 from perfmodel.explore import probe, probe_check
+from perfmodel.validation import accuracy
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +64,18 @@ def test_predictions_of_the_checked_passes(machine):
     for name in probe_check.PASSES:
         middle, low, high = probe_check.predict(tuned, name)
         assert 0 < low < middle < high < 1000
+
+
+def test_checked_passes_are_added_to_a_table(tmp_path, machine, monkeypatch):
+    monkeypatch.setattr(probe_check, "torch_module", lambda: SimpleNamespace(__version__="9"))
+    table = tmp_path / "all.csv"
+    for measured in (1.0, 0.8):
+        table.write_text(probe_check.add_rows(table, machine, [probe_check.Pass("ResNet, batch 1", 0.9, 0.7, 1.1, measured)]))
+    seen = accuracy.machine_target(table)
+    assert seen.rows == 2 and seen.reached == pytest.approx((0.1 + 0.125) / 2)
+    assert seen.note.startswith("largest 12.5 %; ") and seen.note.endswith(": 11.2 %")
+    assert main(["probe", "--rows", str(table)]) == 2  # without --check
+    assert accuracy.machine_target(tmp_path / "none.csv").status == "not scored"
 
 
 def test_command_without_torch_says_so(capsys, monkeypatch):

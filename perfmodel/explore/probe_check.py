@@ -6,17 +6,25 @@ networks are written here in their plainest form; no weights are loaded.
 
 from __future__ import annotations
 
+import csv
+import io
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from perfmodel.engine.achieved import spread
+from perfmodel.explore.probe import busy
 from perfmodel.explore.probe_torch import prepare, timed, torch_module
 from perfmodel.hardware.device import Device
 from perfmodel.scenario.forward import forward
 from perfmodel.workload.workload import workload
 
 TOKENS, CONTEXT = 128, 256
+
+#: of a table of checked passes
+COLUMNS = ("date", "machine", "software", "pass", "predicted_s", "low_s", "high_s", "measured_s")
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,19 @@ def check(
         if progress is not None:
             progress(done / len(PASSES))
     return found
+
+
+def add_rows(file: Path, device: Device, passes: Sequence[Pass]) -> str:
+    """Text of a table of checked passes with these added; times in seconds."""
+    machine = f"{device.title}; {'busy' if busy() else 'idle'}"
+    facts = (time.strftime("%Y-%m-%d"), machine, f"torch {torch_module().__version__}")
+    text = io.StringIO()
+    text.write(file.read_text(encoding="utf-8") if file.is_file() else ",".join(COLUMNS) + "\n")
+    csv.writer(text, lineterminator="\n").writerows(
+        (*facts, one.name, *(f"{t:.4g}" for t in (one.predicted, one.low, one.high, one.measured)))
+        for one in passes
+    )
+    return text.getvalue()
 
 
 def predict(device: Device, name: str) -> tuple[float, float, float]:

@@ -2,6 +2,7 @@
 
 perfmodel probe -o mine.yaml            about 20 seconds; numpy and what the system says
 perfmodel probe --check                 times real PyTorch forward passes beside the prediction
+perfmodel probe --check --rows all.csv  adds them, with date and machine, to a table
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from perfmodel.cli import common
+from perfmodel.errors import ArgumentError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="with PyTorch: micro-kernels, then ResNet-50, BERT and GPT-2 passes beside the prediction",
     )
+    parser.add_argument("--rows", metavar="FILE", default=None, help="with --check: table (.csv) to add to")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("-o", "--output-file", metavar="FILE", default=None, help="write the device as YAML")
 
@@ -37,6 +40,9 @@ def run(args: argparse.Namespace) -> int:
     from perfmodel.spec import dump
 
     file = None if args.output_file is None else check_target(args.output_file, (".yaml", ".yml"))
+    table = None if args.rows is None else check_target(args.rows, (".csv",))
+    if table is not None and not args.check:
+        raise ArgumentError("--rows", str(table), "a table for the passes of --check: give both")
     passes: Any = ()
     if args.check:
         from perfmodel.explore.probe_torch import achieved, torch_module
@@ -49,12 +55,14 @@ def run(args: argparse.Namespace) -> int:
             progress=progress,
         )
     if args.check:
-        from perfmodel.explore.probe_check import check
+        from perfmodel.explore.probe_check import add_rows, check
 
         with common.Progress("PyTorch micro-kernels") as progress:
             device = replace(device, achieved=achieved(device, 1.5 * args.budget, progress))
         with common.Progress("forward passes") as progress:
             passes = check(device, 1.5 * args.budget, progress)
+        if table is not None:
+            write_atomic(table, add_rows(table, device, passes))
     written = dump(device)
     if file is not None:
         write_atomic(file, written)
