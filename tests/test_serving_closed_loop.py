@@ -420,6 +420,18 @@ def test_power_of_a_kernel_table(tmp_path):
     assert not power_score.recognises(["power_W"])
 
 
+def test_a_cache_moves_between_workers():
+    """Llama-3.1-8B keeps 128 KiB a token in bf16: 8192 tokens are 1 GiB, over the last link of the system."""
+    node = pm.system("h100-sxm5", count=2)
+    point = {"input": 8192, "output": 2, "prefill_workers": 1, "decode_workers": 1, "fidelity": "roofline"}
+    slow = node.vary({"device.links.nvlink.bandwidth": 1e9})
+    near, far = (
+        pm.serving("llama-3.1-8b", one, concurrency=1, **point).ttft for one in (node, slow)
+    )
+    link = node.device.links["nvlink"].bandwidth
+    assert float(far - near) == pytest.approx(2**30 * (1e-9 - 1.0 / link), rel=1e-3)
+
+
 def test_a_sensor_shows_the_last_second():
     """Set-up of 1 s at 100 W, a loop of 1 s at 500 W; then set-up of 0.5 s, and 10 ms at 900 W."""
     one = np.ones(2)

@@ -105,6 +105,8 @@ class Opened(Served):
             "accepted": self.accepted,
             "filling": 0.0 if self.prefill_workers is None else self.prefill_workers,
             "running": self.decode_workers,
+            "fixed": cost.transfer(0.0, self.devices) / self.pp,
+            "moved": (cost.transfer(1.0, self.devices) - cost.transfer(0.0, self.devices)) / self.pp,
         }
         known: dict[tuple[float, ...], Point] = {}
 
@@ -126,6 +128,7 @@ class Opened(Served):
                     graph=float(engine.graph),
                     generated=self.generated,
                     workers=(int(more["filling"]), int(more["running"])) if more["filling"] else None,
+                    handover=(more["fixed"], more["moved"]),
                     **here,
                 )
             return known[key]

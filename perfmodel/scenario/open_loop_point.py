@@ -80,6 +80,7 @@ class Point:
     starts      least time of the kernels of a prompt of more than `graph` tokens [s]
     steady      requests per second of the closed loop with a full memory
     workers     (prefill, decode) instances; None: prompts and decode share the instance
+    handover    seconds, and seconds per token of a prompt, to move a cache from one to the other
     """
 
     table: StepTable
@@ -98,6 +99,7 @@ class Point:
     graph: float
     steady: float
     workers: tuple[int, int] | None = None
+    handover: tuple[float, float] = (0.0, 0.0)
     memory: dict[str, float] = field(default_factory=dict)
 
     def lengths(self, count: int | None = None) -> tuple[Any, Any, Any]:
@@ -150,6 +152,7 @@ class Point:
                 extra=extra[mine],
             )
             first[mine], steps, events = done.first, steps + done.steps, events + done.events
+        first += self.handover[0] + self.handover[1] * prompt
         order = np.argsort(first, kind="stable")
         for worker in range(running):
             rest = order[worker::running]

@@ -195,6 +195,7 @@ class Served:
         if self.prefill_workers is None:
             return closed_loop(step, concurrency, prompt, self.output, **shared)
         workers = {"prefill_workers": self.prefill_workers, "decode_workers": self.decode_workers}
+        shared["transfer"] = self.cost.transfer(self.input, self.devices) / self.pp
         return disaggregated(step, step, concurrency, prompt, self.output, **workers, **shared)
 
     @property

@@ -14,6 +14,7 @@ References
 [1] Williams, Waterman, Patterson, Roofline, CACM 52(4), 2009, doi:10.1145/1498765.1498785.
 [2] Jiang et al., MoE-CAP, arXiv:2412.07067 (experts touched by a batch).
 [3] Thakur, Rabenseifner, Gropp, IJHPCA 19(1), 2005, doi:10.1177/1094342005051521 (alpha-beta).
+[4] Zhong et al., DistServe (disaggregated prefill and decode), arXiv:2401.09670, section 3.3.
 """
 
 from __future__ import annotations
@@ -282,6 +283,15 @@ class StepCost:
         """Cache and state that a request of `tokens` cached tokens keeps on one device [B]."""
         per_token = self.counts.stored_cache * self.numbers.cache_bytes / self.context
         return per_token * tokens + STATE_BYTES * self.counts.state / 2.0
+
+    def transfer(self, tokens: Value, devices: Value) -> Value:
+        """Time to hand the cache of `tokens` tokens to another instance [s].
+
+        Each device sends its part to its counterpart [4]: between nodes where all `devices` do not fit in one.
+        """
+        hw, fix = self.hardware, self.corrections
+        link = where(devices > hw.node, hw.far_link, hw.link) * fix.link
+        return fix.latency * hw.latency + self.request_cache(tokens) / link
 
     def slots(self, tokens: Value) -> Value:
         """Requests of `tokens` cached tokens that the memory of the instance holds.

@@ -63,7 +63,8 @@ def serving_state(
     prefill = equipped(points.prefill, points.runtimes, profiles, fix)
     return disaggregated(
         prefill, cost, points.load, points.input, points.output, slots=slots,
-        prefill_workers=points.workers[:, 0], decode_workers=points.workers[:, 1], **common,
+        prefill_workers=points.workers[:, 0], decode_workers=points.workers[:, 1],
+        transfer=prefill.transfer(points.input, prefill.layout.devices + cost.layout.devices), **common,
     )
 
 
