@@ -34,6 +34,8 @@ def _gemm_group(rows: Rows) -> Any:
 def _gemm(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
     if part(group, 1) == "any" and storage_of(part(group, 2)).a < 2.0:  # a bare kernel: A comes quantised
         c = replace(c, quantise=0.001, host=0.01, launch=np.minimum(c.launch, BARE))
+    if "smooth_quant" in part(group, 1):  # TensorRT quantises in the layer before
+        c = replace(c, quantise=0.001)
     return gemm_time(rows["m"], rows["n"], rows["k"], storage_of(part(group, 2)), gpu, c)
 
 

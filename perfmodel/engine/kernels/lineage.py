@@ -153,7 +153,7 @@ def stand_ins(group: str, known: Mapping[str, Any], family: str = "") -> dict[st
         return {nearest(group, known): 1.0}
     scores = {name: likeness(group, name) for name in known}
     kind = max(score[0] for score in scores.values())
-    same = {name: score[1] for name, score in scores.items() if score[0] >= kind - 0.05}
+    same = {name: score[1] for name, score in scores.items() if score[0] >= kind - 0.15}  # any mode
     own = {name: score for name, score in same.items() if _same_kernel(group, name)}
     if own:
         return {name: 1.0 for name, score in own.items() if score == max(own.values())}
