@@ -13,7 +13,7 @@ import perfmodel as pm
 from perfmodel.cli import main
 from perfmodel.engine.achieved import fraction
 from perfmodel.explore import probe, probe_check
-from perfmodel.validation import accuracy
+from perfmodel.validation import accuracy_notes
 
 
 @pytest.fixture(scope="module")
@@ -71,11 +71,11 @@ def test_checked_passes_are_added_to_a_table(tmp_path, machine, monkeypatch):
     table = tmp_path / "all.csv"
     for measured in (1.0, 0.8):
         table.write_text(probe_check.add_rows(table, machine, [probe_check.Pass("ResNet, batch 1", 0.9, 0.7, 1.1, measured)]))
-    seen = accuracy.machine_target(table)
-    assert seen.rows == 2 and seen.reached == pytest.approx((0.1 + 0.125) / 2)
-    assert seen.note.startswith("largest 12.5 %; ") and seen.note.endswith(": 11.2 %")
+    error, rows, note = accuracy_notes.checked_passes(table)
+    assert rows == 2 and error == pytest.approx((0.1 + 0.125) / 2)
+    assert note.startswith("largest 12.5 %; ") and note.endswith(": 11.2 %")
     assert main(["probe", "--rows", str(table)]) == 2  # without --check
-    assert accuracy.machine_target(tmp_path / "none.csv").status == "not scored"
+    assert accuracy_notes.checked_passes(tmp_path / "none.csv")[0] is None
 
 
 def test_command_without_torch_says_so(capsys, monkeypatch):

@@ -287,7 +287,7 @@ class StepCost:
     def transfer(self, tokens: Value, devices: Value) -> Value:
         """Time to hand the cache of `tokens` tokens to another instance [s].
 
-        Each device sends its part to its counterpart [4]: between nodes where all `devices` do not fit in one.
+        Each device sends its part to its counterpart [4], between nodes where `devices` do not fit in one.
         """
         hw, fix = self.hardware, self.corrections
         link = where(devices > hw.node, hw.far_link, hw.link) * fix.link

@@ -16,17 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from perfmodel.errors import PerfmodelError
-from perfmodel.explore.kernel_tables import read_table
 from perfmodel.report.files import write_atomic
 from perfmodel.shipped import folder
 from perfmodel.validation.accuracy_kernels import left_out, unseen_device
+from perfmodel.validation.accuracy_notes import by_kernel, checked_passes
 from perfmodel.validation.measured import score
 
-#: passes that ``perfmodel probe --check --rows FILE`` measured beside what it had predicted
-PASSES = Path(__file__).parent / "data" / "probe_passes.csv"
 #: split of each scorer at fidelity ``calibrated``
 SPLITS = {
     "help": "device and its family left out, 10 samples",
@@ -195,22 +191,10 @@ def targets(found: Mapping[str, Mapping[str, Any]]) -> list[Target]:
         entry = entry.get(metric) if entry is not None and metric else entry
         value = None if entry is None else entry["mape"] / 100
         count = 0 if entry is None else entry["n"]
-        note = _NOTES.get(quantity, "")
+        note = _NOTES.get(quantity) or by_kernel(fits.get(name, {}), split)
         listed.append(Target(quantity, split.replace("_", " "), limit, value, count, note))
-    return [*listed, *few_shot_targets(found), machine_target()]
-
-
-def machine_target(table: Path = PASSES) -> Target:
-    """Error of the passes that were checked on machines described by the probe."""
-    quantity, split, limit = "this machine: PyTorch passes", "from the probe", "20 %"
-    if not table.is_file():
-        return Target(quantity, split, limit, None, 0, "`perfmodel probe --check --rows FILE` measures it")
-    rows = read_table(table)
-    error, machines = np.abs(rows["predicted_s"] / rows["measured_s"] - 1.0), np.unique(rows["machine"])
-    note = f"largest {100 * error.max():.1f} %; " + "; ".join(
-        f"{name}: {100 * error[rows['machine'] == name].mean():.1f} %" for name in machines
-    )
-    return Target(quantity, split, limit, float(error.mean()), len(error), note)
+    machine = Target("this machine: PyTorch passes", "from the probe", "20 %", *checked_passes())
+    return [*listed, *few_shot_targets(found), machine]
 
 
 def few_shot_targets(found: Mapping[str, Mapping[str, Any]]) -> Iterator[Target]:
