@@ -125,6 +125,14 @@ def test_the_floor_of_a_caller_is_lent_within_its_backend():
     assert pass_on("b200-sxm", "gemm", "trtllm/new/bfloat16", donors, starts).values["host"] == pytest.approx(0.1)
 
 
+def test_fixed_times_come_from_the_backend_where_a_donor_knows_it():
+    donors = {"h100-sxm5": {"vllm/linear/bfloat16": entry(launch=4.0)},
+              "b200-sxm": {"trtllm/linear/bfloat16": entry(launch=1.0)}}
+    for backend, launch in (("vllm", 4.0), ("trtllm", 1.0)):
+        found = pass_on("l40s", "gemm", f"{backend}/new/bfloat16", donors, {"launch": 1.7}).values
+        assert found["launch"] == pytest.approx(launch)
+
+
 def test_corrections_are_worth_less_or_more_on_another_kind_of_chip():
     assert scale("resident", "gemm", "h100-sxm5", "l40s") == 2.0
     assert scale("resident", "gemm", "rtx-pro-6000-server", "a100-sxm-80gb") == 0.5

@@ -7,8 +7,9 @@
                times that for a donor that knows the kernel, none 4 below the best
 
 Fixed times, latencies and rates that rows tell well (`whole`) are the mean itself.  Where no donor knows the
-kernel, others say little of it: start^0.6 x mean^0.4 for all of them.  The start is multiplied by what
-the correction is worth, too.  A floor set by the caller is that of a backend: another one does not have it.
+kernel, others say little of it: start^0.6 x mean^0.4 for all of them.  The start is multiplied by what the
+correction is worth, too.  What a caller costs is that of a backend: fixed times come from donors that know it,
+if any does; a floor of another one is not lent.
 
 Architectures, traits, weights and worths are data (``hardware_specs/calibrations/lineage.yaml``); the errors
 and the interval of what is passed on are those on measured devices whose own file was left out
@@ -210,8 +211,14 @@ def pass_on(device: str, family: str, group: str, donors: Mapping[str, Mapping[s
     same = any(offer[3] for offer in used)
     told = same or family in lineage().alike
     whole, kept = (lineage().whole, KEPT) if told else (("host",), GUESSED)
+    mean = _mean([offer[4] for offer in used], weights, defaults)
+    backend = [weight * (offer[2].split("/")[0] == group.split("/")[0])
+               for weight, offer in zip(weights, used, strict=True)]
+    if any(backend):
+        fixed = {one: start for one, start in defaults.items() if one == "launch"}
+        mean |= _mean([offer[4] for offer in used], backend, fixed)
     values = {}
-    for one, value in _mean([offer[4] for offer in used], weights, defaults).items():
+    for one, value in mean.items():
         start = defaults[one] * worth(one, kernel, device)
         values[one] = value if one in whole else value**kept * start ** (1.0 - kept)
     return PassedOn(values, tuple(offer[1] for offer in used), offers[0][2], same)
