@@ -8,8 +8,8 @@
 
 Fixed times, latencies and rates that rows tell well (`whole`) are the mean itself.  Where no donor knows the
 kernel, others say little of it: start^0.6 x mean^0.4 for all of them.  The start is multiplied by what the
-correction is worth, too.  What a caller costs is that of a backend: fixed times come from donors that know it,
-if any does; a floor of another one is not lent.
+correction is worth, too.  What a caller costs is that of a backend: fixed times come from donors that know
+it, if any does; a floor of another one is not lent.
 
 Architectures, traits, weights and worths are data (``hardware_specs/calibrations/lineage.yaml``); the errors
 and the interval of what is passed on are those on measured devices whose own file was left out
