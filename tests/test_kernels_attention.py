@@ -6,10 +6,19 @@ import numpy as np
 import pytest
 
 from perfmodel.engine.kernels.attention_decode import attention_decode_time
-from perfmodel.engine.kernels.attention_prefill import attention_prefill_time, visited_keys
+from perfmodel.engine.kernels.attention_prefill import attention_prefill_time, block_rows, visited_keys
 from perfmodel.engine.kernels.facts import GpuFacts
 from perfmodel.engine.kernels.mla import mla_decode_time
-from perfmodel.engine.kernels.splits import even_splits, fill_splits, flash_splits, graph_splits, xqa_splits
+from perfmodel.engine.kernels.splits import (
+    at_warp_rate,
+    even_splits,
+    fill_splits,
+    flash_splits,
+    graph_splits,
+    latent_rule,
+    query_copies,
+    xqa_splits,
+)
 
 GPU = GpuFacts(processors=100.0, clock=1e9, dram=1e12, l2_bytes=40e6, l2=5e12, peak={"bf16": 100e12, "fp8": 200e12},
                special=1.6e12)
@@ -113,6 +122,36 @@ def test_large_heads_leave_room_for_half_the_rows():
     groups = dataclasses.replace(GPU, peak={"bf16": 400e12})
     assert prefill(dim=256, gpu=warps).waves == pytest.approx(2 * prefill(dim=128, gpu=warps).waves, rel=0.1)
     assert prefill(dim=256, gpu=groups).waves == prefill(dim=128, gpu=groups).waves
+    # Q, K and V of two blocks with heads of 128 are 131 kB
+    assert (block_rows(128.0, warps), block_rows(128.0, dataclasses.replace(warps, shared=102e3))) == (128, 64)
+
+
+def test_a_block_of_latent_attention_computes_all_its_rows():
+    few, full, more = (mla_decode_time(64, 1, 8192, h, 2.0, GPU, rule="none").compute for h in (1, 64, 65))
+    assert few == full  # 64 rows whatever the heads
+    assert more == pytest.approx(2 * full)  # two blocks for each of 64 sequences on 100 processors
+    pairs = dataclasses.replace(GPU, peak={"bf16": 1000e12})
+    assert mla_decode_time(64, 1, 8192, 128, 2.0, pairs, rule="none").waves == 1  # 128 rows in an instruction
+
+
+def test_single_warps_wait_for_their_reads_of_shared_memory():
+    tile = 4 * 64 * 1088 * 2 / 128 / 1e9  # four warps read 64 tokens, 1088 values of 2 B, 128 B in a clock
+    alone, beside = (mla_decode_time(1, 1, 64000, 64, 2.0, GPU, rule=rule) for rule in ("none", "alone"))
+    assert alone.compute > 1000 * tile
+    assert alone.compute > beside.compute
+
+
+def test_a_kernel_is_recognised_by_library_and_chip():
+    warps = dataclasses.replace(GPU, peak={"bf16": 100e12, "fp8": 200e12, "fp4": 400e12})
+    groups = dataclasses.replace(GPU, peak={"bf16": 400e12})
+    assert latent_rule("default", "bfloat16", "wide", warps) == "none"
+    assert latent_rule("default", "fp8", "wide", warps) == "alone"
+    assert latent_rule("default", "fp8", "wide", groups) == latent_rule("TRITON_MLA", "fp8", "wide", warps) == "best"
+    pairs = dataclasses.replace(GPU, peak={"bf16": 1000e12})
+    heads, cached = np.array([8.0, 8.0]), np.array([8.0, 2.0])
+    assert list(query_copies("torch_flow", heads, cached, 0.0 * heads, pairs)) == [0, 1]
+    assert list(query_copies("torch_flow", heads, cached, 0.0 * heads, groups)) == [0, 0]
+    assert at_warp_rate(pairs).matrix("bf16") == 2048 * 100 * 1e9
 
 
 def test_tokens_kept_by_a_sparse_layer():

@@ -73,6 +73,23 @@ def test_recurrent_update_reads_and_writes_its_state():
     assert time.seconds >= time.memory
 
 
+def test_a_convolution_is_bound_by_the_units_of_a_processor():
+    def convolved(kind, gpu=GPU):
+        return scan_time(kind, 64, 8192, 16, 128, 32, 128, 4, gpu)
+
+    values = 64 * 8192 * 8192
+    assert float(convolved("conv").compute) > 55 * values / (8 * 1.6e12)  # 128 lanes: 8 to each special unit
+    half = dataclasses.replace(GPU, vector=4 * 1.6e12)
+    assert convolved("conv", half).compute == pytest.approx(2 * convolved("conv").compute)
+    assert convolved("row_conv").compute < convolved("row_conv", half).compute < 1.2 * convolved("row_conv").compute
+
+
+def test_triton_multiplies_chunks_at_the_rate_of_single_warps():
+    fast = dataclasses.replace(GPU, peak={"bf16": 1000e12})
+    triton, other = (scan_time("chunk", 64, 8192, 16, 128, 32, 128, 4, fast, warp=w).compute for w in (True, False))
+    assert triton == pytest.approx(1000 / 204.8 * other, rel=1e-6)
+
+
 def test_chunks_run_one_after_the_other():
     short, long = (float(scan_time("chunk", 1, q, 4, 128, 4, 128, 4, GPU).seconds) for q in (64, 6400))
     assert long > 99 * 1e-6  # 100 chunks of at least 1 us

@@ -166,3 +166,19 @@ def test_left_out_devices_are_scored_without_their_file(table):
     assert found["a100-sxm-80gb"]["rows"] == 24
     assert found["a100-sxm-80gb"]["bias"] < -10.0  # the H100 file is twice as fast in DRAM
     assert found["same kernel"]["spread"][1] > 1.5
+
+
+def test_groups_name_the_program_that_runs():
+    from perfmodel.explore.kernel_known import FAMILIES
+
+    family = {one.name: one for one in FAMILIES}
+    two = {"backend": np.array(["trtllm", "trtllm"]), "kernel_source": np.array(["default", "default"])}
+    cache = {"mla_dtype": np.array(["bfloat16"] * 2), "kv_dtype": np.array(["fp8", "fp8"]), "n_heads": np.array([16, 16])}
+    names = family["mla_decode"].groups({"system": np.array(["a100_sxm", "h100_sxm"]), **two, **cache})
+    # A100 has no unit for 8-bit floats and takes as long as with 16 bits
+    assert [name.split("/")[3] for name in names] == ["bfloat16", "fp8"]
+    rows = {"backend": np.array(["trtllm", "sglang", "sglang", "vllm"]), "op_name": np.array(["gdn"] * 4),
+            "kernel_source": np.array(["causal_conv1d_fn"] * 4), "num_k_heads": np.ones(4),
+            "backend_version": np.array(["1.3.0rc20", "0.5.10", "0.5.14", "0.24.0"])}
+    kinds = [name.split("/")[1] for name in family["linear_attention"].groups(rows)]
+    assert kinds == ["causal_conv1d_cuda_fn", "causal_conv1d_cuda_fn", "causal_conv1d_fn", "causal_conv1d_fn"]

@@ -26,7 +26,7 @@ from perfmodel.engine.kernels.gemm import GemmCorrections, Storage, gemm_time
 from perfmodel.engine.kernels.grouped import grouped_time
 from perfmodel.engine.kernels.mla import MlaCorrections, mla_decode_time
 from perfmodel.engine.kernels.moe import MoeCorrections
-from perfmodel.engine.kernels.splits import query_copies, split_rule
+from perfmodel.engine.kernels.splits import latent_rule, query_copies, split_rule
 from perfmodel.engine.kernels.stream import StreamCorrections, stream_time
 from perfmodel.engine.roofline import OpCost, collective_levels, compute_format, cost, moved_bytes
 from perfmodel.formats import Precision
@@ -175,9 +175,10 @@ def _mla(q: Question) -> KernelTime:
     s, facts = q.op.loops, q.op.attributes
     rank = facts["kv_rank"]
     c = q.corrections("mla_decode", MlaCorrections)
-    return mla_decode_time(
-        s["b"], s["s"], s["t"], s["h"], q.precision.bytes("kv"), q.gpu, c, rank, s["l"] - rank
-    )
+    _, source, _, cache, heads = (*q.origin[-1].group.split("/"), *[""] * 5)[:5] if q.origin else [""] * 5
+    rule = latent_rule(source, cache, heads, q.gpu)
+    kv = q.precision.bytes("kv")
+    return mla_decode_time(s["b"], s["s"], s["t"], s["h"], kv, q.gpu, c, rank, s["l"] - rank, rule=rule)
 
 
 def _collective(q: Question) -> KernelTime:

@@ -13,8 +13,25 @@ from perfmodel.engine.kernels.facts import GpuFacts, KernelTime
 from perfmodel.engine.kernels.gemm import GemmCorrections, gemm_time
 from perfmodel.engine.kernels.mla import MlaCorrections, mla_decode_time
 from perfmodel.engine.kernels.moe import MoeCorrections, moe_time
-from perfmodel.engine.kernels.splits import flash_2, latent_rule, query_copies, split_rule
-from perfmodel.explore.kernel_tables import BYTES, Family, Rows, columns, label, part, roofline, storage_of
+from perfmodel.engine.kernels.splits import (
+    WARP_LEVEL,
+    flash_2,
+    latent_rule,
+    matrix_per_clock,
+    query_copies,
+    split_rule,
+)
+from perfmodel.explore.kernel_tables import (
+    BYTES,
+    Family,
+    Rows,
+    columns,
+    computed_formats,
+    label,
+    part,
+    roofline,
+    storage_of,
+)
 
 #: sources that call another kernel for up to 64 and up to 128 rows
 _SWITCHING = ("CutlassFP8ScaledMMLinearKernel", "FlashInferCutlassNvFp4LinearKernel")
@@ -49,7 +66,11 @@ def _gemm_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:
 _LARGEST_GROUP = {"torch_flow": 32.0}
 #: prefill kernels that fill a block with the query heads of a group
 _PACKED_PREFILL = ("vllm_flash_attn_fa3", "vllm_flash_attn_fa4", "vllm_flashinfer_fidecode",
+                   "vllm_flashinfer_fiprefill",
                    "vllm_flashinfer_trtllmdecode")
+#: prefill kernels that quantise 16-bit queries to a narrow cache, where products run beside each other
+_NARROW_WITH_CACHE = ("torch_flow", "torch_flow_flashinfer", "vllm_flashinfer_trtllmprefill",
+                      "vllm_flashinfer_trtllmdecode")
 #: kernels whose single new tokens run in a captured graph with many splits, however short the cache
 _CAPTURED = ("vllm_flash_attn_fa4",)
 
@@ -84,11 +105,14 @@ def _prefill_group(rows: Rows) -> Any:
 
 def _prefill(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
     source, query, cached = (part(group, i) for i in (1, 2, 3))
+    key = storage_of(query).key
+    if cached == "fp8" and source in _NARROW_WITH_CACHE and np.mean(matrix_per_clock(gpu)) >= WARP_LEVEL:
+        key = "fp8"
     swapped = (rows["q_len"] == 1) & (rows["window"] == 0) & flash_2(source, gpu)
     time = attention_prefill_time(
         rows["batch"], rows["q_len"], rows["past_len"], rows["n_heads"], rows["n_kv_heads"],
         rows["head_dim"], rows["window"], BYTES.get(query, 2.0), BYTES.get(cached, 2.0),
-        storage_of(query).key, gpu, c,
+        key, gpu, c,
         packed=swapped | (source in _PACKED_PREFILL))
     if source not in _CAPTURED:
         return time
@@ -119,12 +143,13 @@ def _mla_prefill(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
 
 def _mla_decode_group(rows: Rows) -> Any:
     mode = np.where(rows["n_heads"] >= 128, "wide", "narrow")
-    return label(rows, "backend", "kernel_source", "mla_dtype", "kv_dtype", extra=(mode,))
+    return label(computed_formats(rows), "backend", "kernel_source", "mla_dtype", "kv_dtype", extra=(mode,))
 
 
 def _mla_decode(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
+    source, cache, heads = part(group, 1), part(group, 3), part(group, 4)
     return mla_decode_time(rows["batch"], rows["q_len"], rows["past_len"] + rows["q_len"], rows["n_heads"],
-                           BYTES.get(part(group, 3), 2.0), gpu, c, rule=latent_rule(part(group, 1), gpu))
+                           BYTES.get(cache, 2.0), gpu, c, rule=latent_rule(source, cache, heads, gpu))
 
 
 def _mla_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:
@@ -194,8 +219,8 @@ FAMILIES: tuple[Family, ...] = (
     Family("mla_decode", columns(*_MLA), MlaCorrections, _mla_decode_group, _mla_decode, _mla_bound,
            lambda rows: rows["n_heads"]),
     Family("mla_prefill", columns(*_MLA), PrefillCorrections,
-           lambda rows: label(rows, "backend", "kernel_source", "mla_dtype", "kv_dtype"), _mla_prefill,
-           _mla_bound, lambda rows: rows["n_heads"]),
+           lambda rows: label(computed_formats(rows), "backend", "kernel_source", "mla_dtype", "kv_dtype"),
+           _mla_prefill, _mla_bound, lambda rows: rows["n_heads"]),
     Family("moe_products", columns("dtype", "tokens", "hidden", "inter", "topk", "experts", "products_only"),
            MoeCorrections, lambda rows: label(rows, "backend", "kernel_source", "dtype"), _moe_products,
            _moe_bound, lambda rows: rows["hidden"] * 1e6 + rows["experts"]),

@@ -25,7 +25,7 @@ from perfmodel.engine.kernels.layers import (
 )
 from perfmodel.engine.kernels.lineage import architecture
 from perfmodel.engine.kernels.scan import ScanCorrections, scan_time
-from perfmodel.engine.kernels.splits import latent_rule
+from perfmodel.engine.kernels.splits import TENSOR_MEMORY, at_warp_rate, latent_rule, matrix_per_clock
 from perfmodel.engine.kernels.stream import StreamCorrections, stream_time
 from perfmodel.explore.kernel_tables import (
     BYTES,
@@ -45,9 +45,10 @@ WIRE = {"bfloat16": 2.0, "fp8": 1.0, "nvfp4": 0.5625, "fp4": 0.5625, "default": 
 
 
 def _layer(rows: Rows, gpu: GpuFacts, c: Any, group: str, absorbed: bool) -> KernelTime:
+    source, cache, share = part(group, 1), part(group, 3), part(group, 5)
     return latent_layer_time(rows["batch"], rows["q_len"], rows["past_len"], rows["n_heads"],
-                             storage_of(part(group, 4)), BYTES.get(part(group, 3), 2.0), gpu, c, absorbed,
-                             storage_of(part(group, 2)).key, latent_rule(part(group, 1), gpu))
+                             storage_of(part(group, 4)), BYTES.get(cache, 2.0), gpu, c, absorbed,
+                             storage_of(part(group, 2)).key, latent_rule(source, cache, share, gpu))
 
 
 def _layer_decode(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
@@ -82,21 +83,37 @@ def _layer_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:
     return np.maximum(products + attended / gpu.matrix("bf16"), moved / gpu.dram)
 
 
-def _scan_kind(source: str, state_space: bool = False, engine: str = "") -> str:
-    if "conv1d" in source or state_space:
-        long = "row_conv" if engine == "trtllm" else "conv"
-        return "update" if "update" in source else long
+#: CUDA kernels of a convolution, a block for each channel; others are Triton's
+CUDA = "conv1d_cuda_"
+
+
+def _scan_group(rows: Rows) -> Any:
+    """TensorRT-LLM and SGLang 0.5.10 call CUDA kernels for the convolution that others have in Triton."""
+    backend, source = (np.asarray(rows[name]).astype(str) for name in ("backend", "kernel_source"))
+    version = np.asarray(rows.get("backend_version", backend)).astype(str)
+    theirs = (backend == "trtllm") | ((backend == "sglang") & (version == "0.5.10"))
+    rows = {**rows, "kernel_source": np.where(theirs, np.char.replace(source, "conv1d_", CUDA), source)}
+    return label(rows, "backend", "kernel_source", *(["op_name"] if "num_k_heads" in rows else []))
+
+
+def _scan_kind(source: str) -> str:
+    if "conv1d" in source:
+        return "update" if "update" in source else "row_conv" if CUDA in source else "conv"
     return "chunk" if "chunk" in source or "flashkda" in source else "recurrent"
 
 
 def _scan(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
-    kind = _scan_kind(part(group, 1), "nheads" in rows, part(group, 0))
+    kind = _scan_kind(part(group, 1))
     if "nheads" in rows:
         channels = rows["nheads"] * rows["head_dim"] + 2.0 * rows["n_groups"] * rows["d_state"]
         return scan_time(kind, rows["batch"], rows["q_len"], rows["n_groups"], rows["d_state"],
                          rows["nheads"], rows["head_dim"], rows["d_conv"], gpu, c, channels)
+    # the tables of the CUDA kernels time the channels of the keys alone (aiconfigurator, collect_gdn.py)
+    keys_alone = CUDA in part(group, 1)
     return scan_time(kind, rows["batch"], rows["q_len"], rows["num_k_heads"], rows["head_k_dim"],
-                     rows["num_v_heads"], rows["head_v_dim"], rows["d_conv"], gpu, c)
+                     rows["num_v_heads"], rows["head_v_dim"], rows["d_conv"], gpu, c,
+                     rows["num_k_heads"] * rows["head_k_dim"] if keys_alone else None,
+                     3.0 if "qkv3" in part(group, 1) else 1.0, "flash" not in part(group, 1))
 
 
 def _scan_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:
@@ -125,6 +142,8 @@ def _encoder_group(rows: Rows) -> Any:
 def _encoder(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
     kind = part(group, 2)
     heads = rows["n_heads"]
+    if part(group, 3) == "odd" and np.mean(matrix_per_clock(gpu)) > TENSOR_MEMORY:
+        gpu = at_warp_rate(gpu)  # the kernels of this generation are for multiples of 16
     return attention_prefill_time(rows["batch"], rows["q_len"], 0.0, heads, heads, rows["head_dim"], 0.0,
                                   BYTES.get(kind, 2.0), BYTES.get(kind, 2.0), storage_of(kind).key, gpu, c,
                                   causal=False)
@@ -239,11 +258,9 @@ FAMILIES: tuple[Family, ...] = (
     Family("mla_module_prefill", columns(*_MODULE), LayerCorrections, _formats, _layer_prefill,
            _layer_bound, _heads, most=160),
     Family("mamba2", columns("nheads", "n_groups", "d_state", "d_conv", "batch", "q_len"), ScanCorrections,
-           lambda rows: label(rows, "backend", "kernel_source"), _scan, _scan_bound, _heads_of_scan,
-           origin=0),
+           _scan_group, _scan, _scan_bound, _heads_of_scan, origin=0),
     Family("linear_attention", columns("num_k_heads", "head_k_dim", "num_v_heads", "d_conv", "batch"),
-           ScanCorrections, lambda rows: label(rows, "backend", "kernel_source", "op_name"), _scan,
-           _scan_bound, _heads_of_scan, origin=0),
+           ScanCorrections, _scan_group, _scan, _scan_bound, _heads_of_scan, origin=0),
     Family("encoder_attention", columns("attn_dtype", "batch", "q_len", "n_heads", "head_dim"),
            PrefillCorrections, _encoder_group, _encoder, _encoder_bound, _heads),
     Family("mla_absorb", columns("op_name", "dtype", "tokens", "n_heads"), GemmCorrections,

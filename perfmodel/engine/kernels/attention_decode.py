@@ -1,10 +1,10 @@
 """Attention of one new token per sequence against a cache of keys and values, split over the cache.
 
     blocks  = batch x heads that share a cache head (or each head alone) x splits of the cache
-    step    = |matrix time, latency, bytes / (L2 + DRAM rate of a processor)|_2 of 64 cached tokens
+    step    = |matrix time, latency, bytes / (L2 + DRAM rate of a processor)|_p of 64 cached tokens
     compute = whole rounds x (steps x step + start of a block)
     memory  = cache bytes that miss L2 / DRAM bandwidth
-    time    = |launch + |compute, memory|_2 + joining of the splits + passes over the new token, host floor|_4
+    time    = |launch + |compute, memory|_p + joining of the splits + passes over the new token, host floor|_4
 
 References
 [1] Dao, Haziza, Massa, Sizov, Flash-Decoding for long-context inference, 2023.
@@ -38,8 +38,9 @@ TOKENS, ROWS = 64.0, 64.0
 GRAINS = {"masked": 8.0}
 #: [s] per sequence that a block takes to find its own among them (fitted once to FlashAttention-4 on H100)
 SEARCH = {"graph": 12e-9}
-#: p of the soft maximum
+#: p of the soft maximum; where warps of their own copy and multiply
 POWER = 2.0
+OVERLAP = {"fill": 4.0}
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def attention_decode_time(
     kv_bytes        bytes of a cached element
     packed          the query heads of a cache head share a block [2]; else each head is a block
     rule            how the library splits the cache, one of `splits`; best: chosen for the whole context
-    copies          kernels that only rearrange the queries and the output
+    copies          kernels before and after it, see `query_copies`
     """
     c = c or DecodeCorrections()
     hw = facts_column(gpu)
@@ -89,7 +90,8 @@ def attention_decode_time(
     matrix = 4.0 * ROWS * used_rows * TOKENS * head_dim / (0.5 * rate)
     latency = 1000.0 * c.step / hw.clock * head_dim / 128.0
     feed = 2.0 * TOKENS * head_dim * kv_bytes / (c.feed * (hw.l2 + hw.dram) / hw.processors)
-    step = soft_maximum(POWER, matrix, latency, feed)
+    power = OVERLAP.get(rule, POWER)
+    step = soft_maximum(power, matrix, latency, feed)
     start = 1.5e-6 * c.start * (1.0 + c.size * (head_dim - 64.0) / 64.0) + SEARCH.get(rule, 0.0) * batch
     sums = split * batch * heads * head_dim * 8.0
     joined = 2.5e-6 * c.combine + sums / (0.5 * hw.l2) + hw.crossing(sums)
@@ -105,9 +107,9 @@ def attention_decode_time(
         return waves * (steps * step + start), memory
 
     share = grain / TOKENS * np.ceil(np.ceil(full / grain) / split)
-    whole = soft_maximum(4.0, fixed + soft_maximum(POWER, *parts(share, full)), 8e-6 * c.host)
+    whole = soft_maximum(4.0, fixed + soft_maximum(power, *parts(share, full)), 8e-6 * c.host)
     compute, memory = parts(np.minimum(share, grain / TOKENS * np.ceil(seen / grain)), seen)
-    windowed = soft_maximum(4.0, fixed + soft_maximum(POWER, compute, memory), 8e-6 * c.host)
+    windowed = soft_maximum(4.0, fixed + soft_maximum(power, compute, memory), 8e-6 * c.host)
     best = fastest(whole, seconds=windowed, compute=compute, memory=memory, waves=waves, launch=fixed,
                    split=split)
     return KernelTime(**best)

@@ -1,6 +1,6 @@
 """Attention of many new tokens per sequence (prefill, encoders), one block of query rows at a time.
 
-    blocks  = batch x heads x ceil(rows / 128), half as many rows for large heads
+    blocks  = batch x heads x ceil(rows / 128), half as many rows for large heads (`block_rows`)
     step    = |matrix time, exponentials, latency|_p of 128 keys
     compute = max(rounds x mean block, longest block); a causal block reads the keys up to its last row
     memory  = bytes of Q, K, V, O that miss L2 / DRAM bandwidth
@@ -17,6 +17,7 @@ References
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -38,8 +39,8 @@ ROWS, KEYS = 128.0, 128.0
 STEP, POWER = 150.0, 3.5
 #: head sizes are filled up to a multiple [2]
 PAD = 32.0
-#: head sizes that leave room for half the rows, where single warps hold their products in registers, else
-LARGE, LARGEST = 256.0, 512.0
+#: head size that leaves room for half the rows of one block
+LARGE = 512.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class PrefillCorrections:
     row: Value = correction(0.01, 20.0)  # passes over the new queries (4 B an element)
     kv_row: Value = correction(0.01, 100.0)  # passes over the new keys and values: cache write, conversion
     power: Value = correction(0.001, 4.0, 0.3)  # strength of the power limit
-    mask: Value = correction(0.02, 2.0, 0.5)  # keys read beyond the mask over 64
+    mask: Value = correction(0.02, 1.0, 0.4)  # keys read beyond the mask over 64
     wide: Value = correction(0.1, 3.0)  # matrix rate at head sizes of 192 and more over that at 128
     narrow: Value = correction(0.2, 3.0)  # the same at 64 and less
 
@@ -73,6 +74,17 @@ def visited_keys(query: Value, past: Value, window: Value, rows: Value, causal: 
     band = growing * (past + (growing + 1.0) / 2.0 * rows) + (blocks - growing) * np.minimum(limit, 1e14)
     mean = np.where(total <= limit, triangle, band / np.maximum(blocks, 1.0))
     return np.minimum(mean, total), np.minimum(total, limit)
+
+
+def block_rows(head_dim: Value, gpu: GpuFacts) -> Any:
+    """Query rows of a block: 128, half of them for large heads.
+
+    Single warps keep their products in registers and share a processor by two blocks, if its shared memory
+    holds Q, K and V of both [1]; products that run beside each other leave it to one block [2].
+    """
+    held = 2.0 * (ROWS + KEYS) * 2.0 * head_dim
+    large = np.where(matrix_per_clock(gpu) < WARP_LEVEL, held > gpu.shared, head_dim >= LARGE)
+    return np.where(large, ROWS / 2.0, ROWS)
 
 
 def attention_prefill_time(
@@ -94,8 +106,7 @@ def attention_prefill_time(
     value_dim = head_dim if value_dim is None else np.asarray(value_dim, dtype=float)
     peak = gpu.matrix(key)
     group = np.where(packed, heads / kv_heads, 1.0)
-    large = np.where(matrix_per_clock(gpu) < WARP_LEVEL, LARGE, LARGEST)
-    tile = np.where(head_dim >= large, ROWS / 2.0, ROWS)
+    tile = block_rows(head_dim, gpu)
     mean, last = visited_keys(query, past, window, tile / np.minimum(group, tile), causal)
     width = head_dim + value_dim
     padded = PAD * (np.ceil(head_dim / PAD) + np.ceil(value_dim / PAD))

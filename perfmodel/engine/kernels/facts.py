@@ -29,6 +29,10 @@ L2_SHARE = 0.6
 DRAM_SHARE = MATRIX_SHARE = 0.9
 #: special functions (exp2) of one multiprocessor in one clock [recalled, CUDA C++ Programming Guide]
 SPECIAL_PER_CLOCK = 16.0
+#: general lanes for each of them, where the vector rate is not stated [recalled, the same]
+LANES = 8.0
+#: shared memory of a processor where it is not stated: A100's [B]
+SHARED = 168e3
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ class GpuFacts:
     chiplets: Value = 1.0  #: L2 caches, each of as many processors
     llc_bytes: Value | None = None  #: capacity of a cache behind all L2 [B]; None: there is none
     llc: Value | None = None  #: its bandwidth [B/s]
+    shared: Value = SHARED  #: shared memory of a processor [B]
+    vector: Value | None = None  #: multiply-adds of 32 bits per second, whole device; None: 8 x special
     vendor: str = ""  #: maker, where programs of one name differ by it
 
     @property
@@ -66,6 +72,11 @@ class GpuFacts:
     def held(self, flop: Value, key: str) -> Value:
         """Least time of matrix work at the rate that the power limit leaves [s]; 0 where none is stated."""
         return np.where(np.isinf(self.power), flop / (MATRIX_SHARE * self.matrix(key)), 0.0)
+
+    @property
+    def lanes(self) -> Value:
+        """Instructions of the general lanes per second, one for each multiply-add of 32 bits."""
+        return LANES * self.special if self.vector is None else self.vector
 
     def matrix(self, key: str) -> Value:
         """Matrix peak of a number format [FLOP/s]; a format without a unit runs at the next wider one."""
@@ -96,6 +107,8 @@ def gpu_facts(target: Device | System, *, nominal: bool = False) -> GpuFacts:
     links = {**device.links, **(target.links if isinstance(target, System) else {})}
     name, link = next(iter(links.items()), ("", None))
     power = 0.0 if device.power is None or device.power.peak is None else device.power.peak
+    lanes, shared = device.compute.get("vector"), device.memory.get("shared")
+    vector = None if lanes is None else lanes.peak.get("fp32")
     return GpuFacts(
         processors=processors,
         clock=clock,
@@ -112,6 +125,8 @@ def gpu_facts(target: Device | System, *, nominal: bool = False) -> GpuFacts:
         llc_bytes=None if behind is None else behind.capacity * behind.instances,
         llc=None if behind is None else _reached(behind, L2_SHARE),
         vendor=device.vendor,
+        shared=SHARED if shared is None or shared.capacity is None else shared.capacity,
+        vector=None if vector is None else vector / 2.0,
     )
 
 

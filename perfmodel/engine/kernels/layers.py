@@ -27,8 +27,7 @@ from perfmodel.engine.kernels.facts import (
     wave_count,
 )
 from perfmodel.engine.kernels.gemm import GemmCorrections, Storage, gemm_time
-from perfmodel.engine.kernels.mla import MlaCorrections, mla_decode_time
-from perfmodel.engine.kernels.splits import TENSOR_MEMORY, matrix_per_clock
+from perfmodel.engine.kernels.mla import MlaCorrections, block_rows, mla_decode_time
 
 #: sizes of the layer [1]: hidden, ranks of the query and of the cache, rope, nope and value per head
 HIDDEN, QUERY_RANK, RANK, ROPE, NOPE, VALUE = 7168.0, 1536.0, 512.0, 64.0, 128.0, 128.0
@@ -46,14 +45,13 @@ class LayerCorrections:
     launch: Value = correction(0.1, 60.0)  # fixed time of all kernels over 20 us
     host: Value = correction(0.01, 100.0, 0.1)  # floor set by the caller over 20 us
     compute: Value = correction(0.1, 1.3)  # matrix rate of the products
-    dram: Value = correction(0.3, 1.2)  # DRAM rate of the products
+    dram: Value = correction(0.7, 1.2)  # DRAM rate of the products
     l2: Value = correction(0.2, 5.0)  # L2 rate of the products over twice the streaming rate
     attention: Value = correction(0.02, 4.0)  # matrix rate of attention
     start: Value = correction(0.01, 30.0, 2.0)  # start of an attention block over 1 us
     step: Value = correction(0.01, 20.0, 1.0)  # latency of an attention step
     passes: Value = correction(0.01, 60.0, 3.0)  # passes over the tokens between the kernels (4 B a value)
     combine: Value = correction(0.01, 40.0)  # joining of the splits of the cache
-    pad: Value = correction(1.0, 4.0)  # least query rows of an absorbed attention block over 16
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class SparseCorrections:
     launch: Value = correction(0.1, 60.0)  # fixed time of all kernels over 20 us
     host: Value = correction(0.01, 200.0, 0.1)  # floor set by the caller over 20 us
     compute: Value = correction(0.1, 1.3)  # matrix rate of the products
-    dram: Value = correction(0.3, 1.2)  # DRAM rate of the products
+    dram: Value = correction(0.7, 1.2)  # DRAM rate of the products
     l2: Value = correction(0.2, 5.0)  # L2 rate of the products over twice the streaming rate
     attention: Value = correction(0.1, 1.5)  # matrix rate of attention over 0.8 of the peak
     step: Value = correction(0.1, 20.0, 3.0)  # time to gather the tokens of a step over 1000 clocks
@@ -88,9 +86,9 @@ def latent_layer_time(
     batch, query, past, heads = (np.asarray(v, dtype=float) for v in (batch, query, past, heads))
     tokens = batch * query
     if absorbed:
-        share = _share(heads, gpu, 64.0)
-        rates = _absorbed(c, share, "fp8" if kv_bytes <= 1.0 else "bf16", gpu)
-        core = mla_decode_time(batch, query, past + query, share * heads, kv_bytes, gpu, rates, rule=rule)
+        rates = MlaCorrections(compute=column(c.attention), start=c.start, step=c.step, combine=c.combine,
+                               launch=0.3)
+        core = mla_decode_time(batch, query, past + query, heads, kv_bytes, gpu, rates, rule=rule)
     else:
         wide = PrefillCorrections(compute=c.attention, start=c.start, launch=0.3)
         core = attention_prefill_time(batch, query, past, heads, heads, NOPE + ROPE, 0.0, 2.0, 2.0, key, gpu,
@@ -115,11 +113,9 @@ def sparse_layer_time(
     tokens, total = batch * query, past + query
     seen = kept_tokens(query, past)
     slots = seen + c.empty * (KEPT - seen)
-    share = _share(heads, gpu, 0.0)
-    faster = gpu.matrix(key) / gpu.matrix("bf16")
-    rates = MlaCorrections(compute=column(c.attention * share * faster), step=c.step, start=1.0, launch=0.3,
-                           pad=4.0, resident=1e6)
-    core = mla_decode_time(tokens, 1.0, slots, share * heads, kv_bytes, gpu, rates)
+    rates = MlaCorrections(compute=column(c.attention), step=c.step, start=1.0, launch=0.3, resident=1e6)
+    core = mla_decode_time(tokens, 1.0, slots, heads, kv_bytes, gpu, rates, block=block_rows(1e3, gpu),
+                           key=key)
     cached = batch * np.minimum(query * seen, total) * (RANK + ROPE) * kv_bytes
     memory = core.memory + cached / (0.9 * gpu.dram)
     whole = core.launch + soft_maximum(3.0, core.compute, memory)
@@ -156,19 +152,6 @@ def kept_tokens(query: Value, past: Value) -> Value:
     """Mean over new tokens of min(tokens up to it, 2048): the first ones see fewer than are kept."""
     few = np.clip(KEPT - past, 0.0, query)
     return (few * (past + (few + 1.0) / 2.0) + (query - few) * KEPT) / query
-
-
-def _share(heads: Value, gpu: GpuFacts, least: float) -> Value:
-    """64 over the heads of a block: above `least` heads, 128 share the tokens on a datacentre Blackwell.
-
-    A matrix instruction has 64 rows on Hopper and 128 there [recalled, PTX ISA: wgmma, tcgen05.mma].
-    """
-    return np.where((matrix_per_clock(gpu) > TENSOR_MEMORY) & (heads > least), 0.5, 1.0)
-
-
-def _absorbed(c: LayerCorrections, share: Value, key: str, gpu: GpuFacts) -> MlaCorrections:
-    rate = column(c.attention * share * gpu.matrix(key) / gpu.matrix("bf16"))
-    return MlaCorrections(compute=rate, start=c.start, step=c.step, combine=c.combine, launch=0.3, pad=c.pad)
 
 
 def _projecting(heads: Value) -> Shapes:

@@ -1,20 +1,25 @@
 """Multi-head latent attention in its absorbed form: one latent cache vector per token for all heads.
 
-    blocks  = batch x ceil(heads x query / 64) x splits of the cache
-    step    = |matrix time of 64 cached tokens against rank + rope and rank values, latency, L2 feed|_1.5
+    blocks  = batch x ceil(heads x query / 64) x splits of the cache; 128 rows where an instruction has them
+    step    = |matrix time of 64 cached tokens against rank + rope and rank values, latency, L2 feed|_3
     time    = launch + |rounds x (steps x step + start), cache bytes / DRAM|_1.5 + joining + passes
 
+All rows of a block are computed.  Of single warps, each reads the tokens from shared memory for its 16 rows
+and waits for them: that time is added to the products, and p of a step is 1.5.
 The form that is not absorbed (prefill) is `attention_prefill_time` with 192 and 128 values per head.
 
 References
 [1] DeepSeek-AI, DeepSeek-V2, arXiv:2405.04434 (latent attention, absorption of the up-projections).
 [2] github.com/ahrefs/ocannl issue 488: 6.3 us for an empty kernel launched alone.
 [3] RRZE-HPC, gpu-benches, gpu-l2-cache: 36 to 37 B per clock and processor from L2 on A100 and H200, 2025.
+[4] NVIDIA, CUDA C++ Programming Guide: 32 banks of 4 B in a clock of a processor.
+[5] NVIDIA, PTX ISA 8.7, wgmma: 64 rows; tcgen05.mma: 64 at half the rate, or 128 [recalled].
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -30,12 +35,14 @@ from perfmodel.engine.kernels.facts import (
     soft_maximum,
     wave_count,
 )
-from perfmodel.engine.kernels.splits import split_counts
+from perfmodel.engine.kernels.splits import TENSOR_MEMORY, matrix_per_clock, split_counts
 
-#: cached tokens of a step, query rows of a block
+#: cached tokens of a step, query rows of a block: those of one matrix instruction of Hopper [5]
 TOKENS, ROWS = 64.0, 64.0
-#: p of the soft maximum
-POWER = 1.5
+#: bytes that a processor reads from its shared memory in a clock [4]
+SHARED = 128.0
+#: p of the soft maximum of a kernel, and of a step whose copies and products run beside each other
+POWER, OVERLAP = 1.5, 3.0
 
 
 @dataclass(frozen=True)
@@ -45,37 +52,46 @@ class MlaCorrections:
     launch: Value = correction(0.3, 60.0, 2.1)  # fixed time over 3 us: one kernel launched alone [2]
     dram: Value = correction(0.4, 1.2)  # DRAM rate over 0.9 of nominal
     step: Value = correction(0.01, 10.0)  # latency of a step over 1000 clocks
-    compute: Value = correction(0.05, 6.0)  # matrix rate over 0.8 of the bf16 peak
+    compute: Value = correction(0.05, 1.25)  # matrix rate over 0.8 of the peak
     combine: Value = correction(0.01, 40.0)  # joining of the splits over 1.5 us
     resident: Value = correction(0.05, 4.0)  # cache that stays in L2 over half of it
     # start of a block over 1 us: 64 rows of Q, 64 cached tokens in, fp32 sums out, 280 kB at the L2 rate [3]
     start: Value = correction(0.01, 20.0, 4.0)
     row: Value = correction(0.001, 20.0, 0.3)  # passes over the new tokens (4 B an element)
-    pad: Value = correction(1.0, 4.0)  # least query rows of a block over 16
+
+
+def block_rows(rows: Value, gpu: GpuFacts) -> Any:
+    """Query rows of a block: 64, above that 128 where a matrix instruction has as many [5]."""
+    return np.where((matrix_per_clock(gpu) > TENSOR_MEMORY) & (rows > ROWS), 2.0 * ROWS, ROWS)
 
 
 def mla_decode_time(batch: Value, query: Value, context: Value, heads: Value, kv_bytes: float, gpu: GpuFacts,
                     c: MlaCorrections | None = None, rank: Value = 512.0, rope: Value = 64.0,
-                    rule: str = "best") -> KernelTime:
+                    rule: str = "best", block: Value | None = None, key: str = "") -> KernelTime:
     """Time of absorbed latent attention of `query` new tokens per sequence against `context` tokens [s] [1].
 
     context   tokens attended, the new ones included
     kv_bytes  bytes of a cached element
     rule      how the library splits the cache, one of `splits`
+    block     query rows of a block, all computed; None: `block_rows`
+    key       number format of the matrix unit; empty: that of the cache
     """
     c = c or MlaCorrections()
     hw = facts_column(gpu)
     batch, query, context, heads = (column(v) for v in (batch, query, context, heads))
     rows = heads * query
     tiles = np.ceil(context / TOKENS)
-    units = batch * np.ceil(rows / ROWS)
+    block = block_rows(rows, hw) if block is None else column(block)
+    block = ROWS / 2.0 if rule == "alone" else block
+    units = batch * np.ceil(rows / block)
     split = split_counts(rule, batch, units, context, context, hw.processors, rank)
     waves = wave_count(units * split, hw.processors, 1.0)
-    used = np.minimum(np.maximum(np.ceil(rows / 16.0) * 16.0, 16.0 * c.pad), ROWS)
-    rate = 0.8 * c.compute * hw.matrix("bf16") / hw.processors
-    matrix = 2.0 * used * TOKENS * (2.0 * rank + rope) / rate
+    wide, key = 2.0 * rank + rope, key or ("fp8" if kv_bytes <= 1.0 else "bf16")
+    matrix = 2.0 * block * TOKENS * wide / (0.8 * c.compute * hw.matrix(key) / hw.processors)
+    if rule == "none":  # a kernel of single warps: each reads the tile for its 16 rows itself
+        matrix = matrix + block / 16.0 * TOKENS * wide * kv_bytes / (SHARED * hw.clock)
     feed = TOKENS * (rank + rope) * kv_bytes / (2.0 * hw.l2 / hw.processors)
-    step = soft_maximum(POWER, matrix, 1000.0 * c.step / hw.clock, feed)
+    step = soft_maximum(POWER if rule == "none" else OVERLAP, matrix, 1000.0 * c.step / hw.clock, feed)
     cached = batch * context * (rank + rope) * kv_bytes
     cold = cached * miss_share(cached, 0.5 * c.resident * hw.kept_bytes)
     memory = (cold + 2.0 * batch * rows * (2.0 * rank + rope)) / (0.9 * c.dram * hw.dram)

@@ -5,18 +5,20 @@
     masked TensorRT-LLM where each head is a block: one round of blocks
     flash  FlashAttention-2: the fewest within 85 % of the best fill of two blocks per processor
     even   FlashAttention-3: as many tiles for each processor, 32 blocks at most
-    none   a block walks the whole cache
+    none   a block walks the whole cache; alone: so does one whose copies run beside its products
     graph  vLLM with FlashAttention-4: 32 in every captured graph, which end at a batch of 512
     best   the fastest by the model
 
 References
-[1] NVIDIA, TensorRT-LLM, decoderXQAImplCommon.h and fmhaKernels.h, https://github.com/NVIDIA/TensorRT-LLM.
+[1] NVIDIA, TensorRT-LLM, decoderXQAImplCommon.h, fmhaKernels.h, xqaDispatcher.cpp and mla_sm120.cu,
+    https://github.com/NVIDIA/TensorRT-LLM.
 [2] Dao-AILab, flash-attention, heuristics.h, https://github.com/Dao-AILab/flash-attention.
 [3] vLLM, vllm/config/attention.py, https://github.com/vllm-project/vllm.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -89,7 +91,7 @@ def split_counts(rule: str, batch: Value, units: Value, full: Value, seen: Value
         return even_splits(units, seen, processors)
     if rule == "masked":
         return np.minimum(np.ceil(processors / units), np.ceil(seen / 128.0))
-    if rule == "none":
+    if rule in ("none", "alone"):
         return np.ones_like(full)
     if rule == "graph":
         return graph_splits(batch)
@@ -114,9 +116,24 @@ def flash_2(source: str, gpu: GpuFacts) -> bool:
     return source in FLASH_2 and gpu.vendor in ("", "NVIDIA")
 
 
-def latent_rule(source: str, gpu: GpuFacts) -> str:
-    """Rule of a kernel of absorbed latent attention; TensorRT-LLM does not split with warp-level products."""
-    return "none" if source == "default" and np.mean(matrix_per_clock(gpu)) < WARP_LEVEL else "best"
+#: 16-bit matrix work of a processor in a clock by instructions of single warps, A100's on later ones too
+WARP_FLOP = 2048.0
+
+
+def at_warp_rate(gpu: GpuFacts) -> GpuFacts:
+    """The GPU with the 16-bit matrix peak that instructions of single warps reach."""
+    peak = np.minimum(gpu.matrix("bf16"), WARP_FLOP * gpu.processors * gpu.clock)
+    return replace(gpu, peak={"bf16": peak})
+
+
+def latent_rule(source: str, cache: str, heads: str, gpu: GpuFacts) -> str:
+    """Rule of a kernel of absorbed latent attention; TensorRT-LLM does not split with warp-level products.
+
+    On a Blackwell with GDDR, 128 heads (`heads` wide) on an fp8 cache have a kernel of their own [1].
+    """
+    if source != "default" or np.mean(matrix_per_clock(gpu)) >= WARP_LEVEL:
+        return "best"
+    return "alone" if (cache, heads) == ("fp8", "wide") and "fp4" in gpu.peak else "none"
 
 
 def split_rule(source: str, cache: str, mode: str, gpu: GpuFacts) -> str:
@@ -140,9 +157,13 @@ def split_rule(source: str, cache: str, mode: str, gpu: GpuFacts) -> str:
 
 
 def query_copies(source: str, heads: Value, kv_heads: Value, window: Value, gpu: GpuFacts) -> Any:
-    """Kernels that only rearrange queries and output: FlashAttention-2 packs heads that share a cache head.
+    """Kernels before and after the attention itself, beyond the one that every engine has.
 
-    One cache head needs none, its query heads lie together [2].
+    FlashAttention-2 packs heads that share a cache head and unpacks their output; one cache head needs none,
+    its query heads lie together [2].  TensorRT-LLM's kernels of datacentre Blackwell are told the lengths of
+    the sequences by a kernel before them [1].
     """
-    packs = (heads > kv_heads) & (kv_heads > 1.0) & (window == 0.0)
-    return np.where(packs, 2.0, 0.0) if flash_2(source, gpu) else np.zeros_like(packs * 1.0)
+    shares = (heads > kv_heads) & (kv_heads > 1.0) & (window == 0.0)
+    if source == "torch_flow" and np.mean(matrix_per_clock(gpu)) > TENSOR_MEMORY:
+        return np.where(heads > kv_heads, 1.0, 0.0)
+    return np.where(shares, 2.0, 0.0) if flash_2(source, gpu) else np.zeros_like(shares * 1.0)
