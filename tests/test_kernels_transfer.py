@@ -125,6 +125,14 @@ def test_the_floor_of_a_caller_is_lent_within_its_backend():
     assert pass_on("b200-sxm", "gemm", "trtllm/new/bfloat16", donors, starts).values["host"] == pytest.approx(0.1)
 
 
+def test_products_come_from_donors_of_the_same_formats():
+    donors = {"h100-sxm5": {"vllm/linear/fp8/few": entry(compute=0.4)}, "b200-sxm": {"trtllm/a/nvfp4": entry(compute=0.8)}}
+    for asked, compute in (("vllm/new/nvfp4/few", 0.8), ("vllm/new/fp8/many", 0.4)):
+        assert pass_on("l40s", "gemm", asked, donors, {"compute": 1.0}).values["compute"] == pytest.approx(compute)
+    both = pass_on("l40s", "gemm", "vllm/new/int8", donors, {"compute": 1.0}).values["compute"]
+    assert 0.4 < both < 0.8  # no donor has them
+
+
 def test_fixed_times_come_from_the_backend_where_a_donor_knows_it():
     donors = {"h100-sxm5": {"vllm/linear/bfloat16": entry(launch=4.0)},
               "b200-sxm": {"trtllm/linear/bfloat16": entry(launch=1.0)}}

@@ -189,7 +189,8 @@ def pass_on(device: str, family: str, group: str, donors: Mapping[str, Mapping[s
     defaults  name of every correction and its value where a donor does not state it
     """
     offers, kernel = [], f"{family}/{group}"
-    for name, entries in donors.items():
+    alike = family in lineage().alike
+    for name, entries in (_same_formats(group, donors) if alike else donors).items():
         known = {one: entry for one, entry in entries.items()
                  if f"{name}/{family}/{one}" not in lineage().untuned} or entries
         chosen = stand_ins(group, known, family)
@@ -200,17 +201,13 @@ def pass_on(device: str, family: str, group: str, donors: Mapping[str, Mapping[s
         starts = {one: start * worth(one, kernel, name) for one, start in defaults.items()}
         values = _mean(each, list(chosen.values()), starts)
         scaled = {one: value * scale(one, kernel, name, device) for one, value in values.items()}
-        offers.append((score, name, nearest, _same_kernel(group, nearest), scaled, kind))
+        offers.append((score, name, nearest, _same_kernel(group, nearest), scaled))
     offers.sort(key=lambda offer: -offer[0])
     best = offers[0][0]
-    if family in lineage().alike:
-        used = [offer for offer in offers if offer[5] >= max(one[5] for one in offers) - 2.0]
-    else:
-        used = [offer for offer in offers if offer[0] >= best - REACH]
+    used = offers if alike else [offer for offer in offers if offer[0] >= best - REACH]
     weights = [math.exp(FADING * (offer[0] - best)) * (KNOWS if offer[3] else 1.0) for offer in used]
     same = any(offer[3] for offer in used)
-    told = same or family in lineage().alike
-    whole, kept = (lineage().whole, KEPT) if told else (("host",), GUESSED)
+    whole, kept = (lineage().whole, KEPT) if same or alike else (("host",), GUESSED)
     mean = _mean([offer[4] for offer in used], weights, defaults)
     backend = [weight * (offer[2].split("/")[0] == group.split("/")[0])
                for weight, offer in zip(weights, used, strict=True)]
@@ -222,6 +219,14 @@ def pass_on(device: str, family: str, group: str, donors: Mapping[str, Mapping[s
         start = defaults[one] * worth(one, kernel, device)
         values[one] = value if one in whole else value**kept * start ** (1.0 - kept)
     return PassedOn(values, tuple(offer[1] for offer in used), offers[0][2], same)
+
+
+def _same_formats(group: str, donors: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
+    """Donors and their groups with the number format of a group; all where none has it."""
+    wanted = group.split("/")[2:3]
+    found = {name: {one: entry for one, entry in known.items() if one.split("/")[2:3] == wanted}
+             for name, known in donors.items()}
+    return {name: known for name, known in found.items() if known} or donors
 
 
 def _without_caller(values: Mapping[str, Any], asked: str, group: str,
