@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from perfmodel.algebra import product
 from perfmodel.engine.dataflow.accelerator import Accelerator, Level, Widths
-from perfmodel.engine.dataflow.accesses import count_iterations
 from perfmodel.engine.dataflow.conventions import Conventions
 from perfmodel.engine.dataflow.options import Chains, Floats, Ints, Rows
 from perfmodel.engine.dataflow.pricing import tile_bytes
@@ -104,9 +103,17 @@ class Config:
         return {loop: found.get(loop) for operand in self.operands for loop in sorted(operand.loops)}
 
     @cached_property
-    def counted(self) -> dict[str, list[Counted]]:
-        """Iterations that were asked for so far, by loop."""
+    def counted(self) -> dict[str, dict[Counted, list[bool]]]:
+        """Iterations that were asked for so far, by loop, and their flags."""
         return {}
+
+    def flags(self, key: Counted) -> list[bool]:
+        """Whether lanes and factor of each block multiply, outermost first."""
+        idle, inner, spread, first = key
+        return [
+            flag for block in range(self.blocks)
+            for flag in (first <= block < spread, block <= inner and block not in idle)
+        ]
 
 
 class Kernel:
@@ -130,9 +137,9 @@ class Kernel:
     def count_table(self, loop: str, key: Counted) -> Floats:
         """Non-empty iterations per chain, see Counted."""
         if (loop, key) not in self.counts:
-            known = self.config.counted.setdefault(loop, [])
+            known = self.config.counted.setdefault(loop, {})
             if key not in known:
-                known.append(key)
+                known[key] = self.config.flags(key)
             self._count(loop, [k for k in known if (loop, k) not in self.counts])
         return self.counts[loop, key]
 
@@ -147,17 +154,11 @@ class Kernel:
     def _count(self, loop: str, keys: Sequence[Counted]) -> None:
         """Tables of many keys together: what one arena of a Config needed, the next one will need."""
         chains: Chains = self.rows.chains[loop]
-        blocks = range(self.config.blocks)
-        factors: list[object] = []
-        flags: list[object] = []
-        for block in blocks:
-            factors += [chains.lanes[:, block], chains.factors[:, block]]
-            flags += [
-                np.array([[first <= block < spread] for _, _, spread, first in keys]),
-                np.array([[block <= inner and block not in idle] for idle, inner, _, _ in keys]),
-            ]
-        counted = count_iterations(chains.bound, factors, flags)
-        for key, row in zip(keys, np.broadcast_to(counted, (len(keys), len(chains.factors))), strict=True):
+        steps = np.stack([chains.lanes.T, chains.factors.T], axis=1).reshape(-1, len(chains.factors))
+        live = (steps > 1).any(axis=1)
+        known = self.config.counted[loop]
+        flags = np.array([known[key] for key in keys])
+        for key, row in zip(keys, _iterations(chains.bound, steps[live], flags[:, live]), strict=True):
             self.counts[loop, key] = row
 
     def tile_table(self, loop: str, block: int) -> Floats:
@@ -168,6 +169,28 @@ class Kernel:
             size = chains.inside(block)
             self.tables[key] = np.minimum([size, size * chains.factors[:, block]], chains.bound)
         return self.tables[key]
+
+
+def _iterations(bound: float, steps: Floats, flags: Mask) -> Floats:
+    """count_iterations of many chains (columns of `steps`, outermost factor first) for several sets of flags.
+
+    steps  (factors, chains);  flags  (sets, factors), True where a factor multiplies
+    """
+    inside = np.ones((len(steps) + 1, steps.shape[1]))
+    full = np.ones((len(flags), *inside.shape))
+    np.multiply.accumulate(steps[::-1], out=inside[-2::-1])
+    np.multiply.accumulate(np.where(flags[:, ::-1, None], steps[::-1], 1.0), axis=1, out=full[:, -2::-1])
+    found = full[:, 0].copy()
+    cut = np.flatnonzero(np.abs(inside[0] - bound) > 1e-9 * bound)
+    if cut.size:
+        rest, ragged = np.full((len(flags), cut.size), bound), np.zeros((len(flags), cut.size))
+        for step, flag in enumerate(flags.T[:, :, None]):
+            tile = inside[step + 1, cut]
+            blocks = np.floor(rest / tile)
+            ragged += flag * blocks * full[:, step + 1, cut]
+            rest = np.where(flag, rest - blocks * tile, np.minimum(rest, tile))
+        found[:, cut] = ragged + (rest > 0)
+    return found
 
 
 class View:

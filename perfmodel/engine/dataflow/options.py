@@ -48,12 +48,11 @@ class Chains:
 class _Tree:
     """Chains of one loop grown from the innermost block outwards, one step a block.
 
-    first, count  per step: children of each partial chain
-    size          per step: product of the factors so far
-    factors       complete chains, outermost factor first
+    count    per step: number of children of each partial chain
+    size     per step: product of the factors so far
+    factors  complete chains, outermost factor first
     """
 
-    first: tuple[Ints, ...]
     count: tuple[Ints, ...]
     size: tuple[Floats, ...]
     factors: Floats
@@ -85,23 +84,21 @@ def _tree(rest: int, forced: tuple[bool, ...], limit: Limit) -> _Tree:
     """All chains that cover `rest`; `forced`: per block (outermost first), the factor is one."""
     chains: list[tuple[int, ...]] = [()]
     left, sizes = [rest], [1]
-    first, count, size = [], [], []
+    count, size = [], []
     for block in range(len(forced) - 1, 0, -1):
         grown: list[tuple[int, ...]] = []
-        grown_left, grown_size, starts, counts = [], [], [], []
+        grown_left, grown_size, counts = [], [], []
         for chain, open_, done in zip(chains, left, sizes, strict=True):
-            starts.append(len(grown))
             own = (1,) if forced[block] else _sizes(open_, limit, block)
             counts.append(len(own))
             grown += [(factor, *chain) for factor in own]
             grown_left += [-(-open_ // factor) for factor in own]
             grown_size += [done * factor for factor in own]
         chains, left, sizes = grown, grown_left, grown_size
-        first.append(np.array(starts, dtype=np.intp))
         count.append(np.array(counts, dtype=np.intp))
         size.append(np.array(sizes, dtype=float))
     factors = np.array([(open_, *chain) for chain, open_ in zip(chains, left, strict=True)], dtype=float)
-    return _Tree(tuple(first), tuple(count), tuple(size), factors)
+    return _Tree(tuple(count), tuple(size), factors)
 
 
 #: Keeps rows that fit: (stage, loop -> tile of one instance of the stage, number of the plan) -> mask.
@@ -151,17 +148,16 @@ def _forest(
     keys = zip(plans, limits, strict=True)
     root = np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.intp)
     trees = [_tree(-(-bound // math.prod(lanes)), forced, limit) for lanes, limit in numbers]
-    steps = range(len(trees[0].first))
-    first = []
+    steps = range(len(trees[0].count))
+    first, count = [], []
     for step in steps:
         # children of one tree come behind those of the trees before
-        children = np.cumsum([0] + [int(tree.count[step].sum()) for tree in trees])
-        first.append(np.concatenate([tree.first[step] + c for tree, c in zip(trees, children, strict=False)]))
+        count.append(np.concatenate([tree.count[step] for tree in trees]))
+        first.append(np.cumsum(count[-1]) - count[-1])
     own = np.repeat(np.array([lanes for lanes, _ in numbers], float), [len(t.factors) for t in trees], axis=0)
     return _Forest(
         root, np.array(plans, float), tuple(first),
-        tuple(np.concatenate([tree.count[step] for tree in trees]) for step in steps),
-        tuple(np.concatenate([tree.size[step] for tree in trees]) for step in steps),
+        tuple(count), tuple(np.concatenate([tree.size[step] for tree in trees]) for step in steps),
         Chains(float(bound), own, np.concatenate([tree.factors for tree in trees])),
     )
 
@@ -216,11 +212,18 @@ def rows_near(
         trees[loop] = _forest(bound, lanes, ones[loop], limits)
     owner = np.array([number for number, _ in around], dtype=np.intp)
     entry, index, _ = _build(trees, owner, fits, None)
-    chains = {}
-    for loop, tree in trees.items():  # most chains of tiles that do not fit are in no row
-        used, index[loop] = np.unique(index[loop], return_inverse=True)
-        chains[loop] = Chains(tree.chains.bound, tree.chains.lanes[used], tree.chains.factors[used])
-    return Rows(chains, index, owner[entry], (False,) * len(plans))
+    return _compact({loop: tree.chains for loop, tree in trees.items()}, index, owner[entry], len(plans))
+
+
+def _compact(chains: Mapping[str, Chains], index: Mapping[str, Ints], plan: Ints, plans: int) -> Rows:
+    """Rows with the chains that they use: most chains of tiles that do not fit are in no row."""
+    kept, moved = {}, {}
+    for loop, table in chains.items():
+        used = np.zeros(len(table.factors), dtype=bool)
+        used[index[loop]] = True
+        kept[loop] = Chains(table.bound, table.lanes[used], table.factors[used])
+        moved[loop] = (np.cumsum(used) - 1)[index[loop]]
+    return Rows(kept, moved, plan, (False,) * plans)
 
 
 def rows_lent(
@@ -263,7 +266,7 @@ def rows_lent(
     good = np.ones(len(plan), dtype=bool)
     for stage in range(1, len(forced)):
         good &= fits(stage, {d: chains[d].inside(stage - 1)[index[d]] for d in bounds}, plan)
-    return Rows(chains, {d: i[good] for d, i in index.items()}, plan[good], (False,) * len(plans))
+    return _compact(chains, {d: i[good] for d, i in index.items()}, plan[good], len(plans))
 
 
 def _fitted(lanes: Floats, tiles: Floats) -> Floats:

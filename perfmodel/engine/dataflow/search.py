@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -81,7 +82,7 @@ _LONG = (
 _SIZES = (2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48, 64, 1000)
 #: Per effort level, what it adds to the level before.
 _LEVELS = (
-    (_Phase(256, _ALL, 1e-3, narrow=False),),
+    (_Phase(128, _ALL, 1e-3, narrow=False),),
     (
         _Phase(0, _ALL, 5e-4, (
             _Move(32, 1, 3, 0, 1), _Move(_ALL, 1, 0, 0, 1, 6), _Move(24, 1, 3, 0, 1),
@@ -206,11 +207,11 @@ class _Run:
         if not np.isfinite(arena.least[at]) or (known and arena.least[at] >= known.value * (1 - 1e-9)):
             return False
         lanes, row = self.plans[number].lanes, arena.factors(arena.first[at])
-        chains = {loop: tuple(int(n) for n in factors) for loop, factors in row.items()}
-        tiles = {
-            loop: tuple(math.prod(lanes[loop][b:]) * math.prod(chain[b:]) for b in range(len(chain)))
-            for loop, chain in chains.items()
-        }
+        chains = {loop: tuple(int(n) for n in factors.tolist()) for loop, factors in row.items()}
+        tiles = {}
+        for loop, chain in chains.items():
+            inwards = map(operator.mul, reversed(lanes[loop]), reversed(chain))
+            tiles[loop] = tuple(itertools.accumulate(inwards, operator.mul))[::-1]
         self.states[number] = _State(number, chains, tiles, arena.least[at])
         return True
 

@@ -27,7 +27,7 @@ from perfmodel.engine.dataflow.tables import Moves, StageLayout, Tiles
 Room = Mapping[str, float]
 
 #: Numbers in an array of lower bounds; several such arrays stay in the cache of one core.
-_BLOCK = 1 << 15
+_BLOCK = 1 << 13
 #: Added to a cost, it changes none.
 _NOTHING = 1e-300
 
@@ -341,9 +341,8 @@ def _below(each: Sequence[tuple[Ints, Floats]], room: float) -> Mask:
 
 def _plus(sums: Floats, more: Floats) -> Floats:
     """The sum, in the place of one of its parts if that is as large."""
-    shape = np.broadcast_shapes(sums.shape, more.shape)
-    for place in (sums, more):
-        if place.shape == shape and place.base is None:
+    for place, other in ((sums, more), (more, sums)):
+        if place.base is None and all(n in (1, m) for n, m in zip(other.shape, place.shape, strict=True)):
             return np.add(sums, more, out=place)
     return sums + more
 

@@ -179,9 +179,9 @@ def _undominated(related: _Related, items: list[Structure]) -> tuple[Structure, 
             return False
         return (split[a], slides) != (split[b], items[b].slides)
 
-    kept = []
+    kept, ends = [], [item.end for item in items]
     for b, item in enumerate(items):
-        rivals = (a for a in range(len(items)) if a != b and items[a].end == item.end)
+        rivals = (a for a in range(len(items)) if a != b and ends[a] == ends[b])
         if not any(beats(a, b) for a in rivals):
             kept.append(item)
     return tuple(kept)
@@ -272,7 +272,11 @@ def _unrollings(
     made = [m for m in made if _useful(bounds, m)]
 
     def steps(unrolling: Unrolling) -> float:
-        return math.prod(-(-bound // across(unrolling, loop)) for loop, bound in loops)
+        shares = dict.fromkeys(bounds, 1)
+        for factors in unrolling.values():
+            for loop, factor in factors.items():
+                shares[loop] *= factor
+        return math.prod(-(-bound // shares[loop]) for loop, bound in loops)
 
     return tuple(sorted(made, key=lambda m: (steps(m), str(m)))), limit is None
 
@@ -324,11 +328,12 @@ def across(unrolling: Unrolling, loop: str, axes: Sequence[Axis] | None = None) 
 
 def _useful(bounds: Mapping[str, int], unrolling: Unrolling) -> bool:
     """False where a loop is spread over more positions than it has iterations."""
-    for loop, bound in bounds.items():
-        shares = [factors.get(loop, 1) for factors in unrolling.values()]
-        if math.prod(shares) > bound and (max(shares) < bound or sum(share > 1 for share in shares) > 1):
-            return False
-    return True
+    shares: dict[str, list[int]] = {}
+    for factors in unrolling.values():
+        for loop, factor in factors.items():
+            if factor > 1:
+                shares.setdefault(loop, []).append(factor)
+    return all(math.prod(several) <= bounds[loop] for loop, several in shares.items() if len(several) > 1)
 
 
 def _axis_choices(bounds: Mapping[str, int], rule: _Rule, limit: int | None) -> Iterator[dict[str, int]]:
