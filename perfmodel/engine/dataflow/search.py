@@ -76,7 +76,7 @@ _ALL = 1 << 30
 _LONG = (
     _Move(96, 1, 3, 0, 9), _Move(32, 2, 1, 0, 9), _Move(8, 1, 1, 1 << 16, 9), _Move(8, 2, 2, 4000, 9),
     # a buffer shared by three tensors may need other tiles of all loops at once
-    _Move(24, 3, 0, 4000, 1), _Move(_ALL, 1, 0, 0, 1, 6), _Move(24, 1, 3, 0, 2), _Move(8, 2, 2, 4000, 9),
+    _Move(24, 3, 0, 4000, 1), _Move(_ALL, 1, 0, 0, 1, 12), _Move(24, 1, 3, 0, 2), _Move(8, 2, 2, 4000, 9),
 )
 #: Numbers of sizes of a loop that a move chooses from.
 _SIZES = (2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48, 64, 1000)
@@ -85,8 +85,8 @@ _LEVELS = (
     (_Phase(128, _ALL, 1e-3, narrow=False),),
     (
         _Phase(0, _ALL, 5e-4, (
-            _Move(32, 1, 3, 0, 1), _Move(_ALL, 1, 0, 0, 1, 6), _Move(24, 1, 3, 0, 1),
-            _Move(32, 2, 0, 400, 1, most=3000), _Move(_ALL, 1, 0, 0, 1, 4), _Move(24, 1, 3, 0, 1),
+            _Move(32, 1, 3, 0, 1), _Move(_ALL, 1, 0, 0, 1, 12), _Move(24, 1, 3, 0, 1),
+            _Move(32, 2, 0, 400, 1, most=3000), _Move(_ALL, 1, 0, 0, 1, 12), _Move(24, 1, 3, 0, 1),
             _Move(48, 3, 1, 0, 1, most=5000), _Move(4, 2, 0, 4000, 2, most=3000),
         )),
     ),
