@@ -244,8 +244,22 @@ def test_fidelities():
         pm.serving("llama-3.1-8b", "h100-sxm5", fidelity=f, **asked) for f in ("roofline", "dataflow", "calibrated")
     )
     assert bound.tpot < flow.tpot < real.tpot
-    with pytest.raises(ArgumentError, match="dp=1"):
-        pm.serving("llama-3.1-8b", "h100-sxm5:2", fidelity="dataflow", dp=2, **asked)
+
+
+def test_replicas_and_experts_at_every_fidelity():
+    node = pm.system("h100-sxm5", count=4)
+    layouts = {"tp": [4, 2, 1], "dp": [1, 2, 4], "concurrency": 256, "output": 64}
+    for model, ep in (("llama-3.1-8b", None), ("mixtral-8x7b", None), ("mixtral-8x7b", 4), ("mixtral-8x7b", 2)):
+        bound, flow = (pm.serving(model, node, fidelity=f, ep=ep, **layouts) for f in ("roofline", "dataflow"))
+        for i, tp in enumerate((4, 2, 1)):
+            # tp x dp = 4, on the diagonal of the mesh
+            assert 1.0 < flow.tpot[i, i] / bound.tpot[i, i] < 4.0, (model, ep, tp)
+    # two replicas of a dense model work on half of the requests each
+    one, two = (
+        pm.serving("llama-3.1-8b", node, fidelity="dataflow", concurrency=c, dp=d, output=64, input=64)
+        for c, d in ((64, 1), (128, 2))
+    )
+    assert float(two.tpot) == pytest.approx(float(one.tpot), rel=0.05)
 
 
 def test_full_memory_makes_requests_wait():

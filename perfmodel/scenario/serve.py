@@ -130,9 +130,6 @@ def serving(
         "system": system_of(system),
         "workload": language_model(workload),
     }
-    if chosen == "dataflow" and (inputs["dp"] != 1.0 or ep is not None):
-        allowed = "dp=1 and no ep at fidelity dataflow; roofline and calibrated have both"
-        raise ArgumentError("dp, ep", f"{dp}, {ep}", allowed)
     fixed: dict[str, Any] = {
         "precision": precision_of(precision),
         "runtime": runtime,

@@ -82,6 +82,8 @@ class Served:
         self.workload, self.system, self.precision, self.model = workload, system, precision, model
         self.input, self.output, self.concurrency, self.ndim = input, output, concurrency, ndim
         self.tp, self.pp, self.dp, self.ep = tp, pp, dp, tp * dp if ep is None else ep
+        #: experts of one replica are divided like its products unless `ep` says otherwise
+        self.split = where(np.asarray(dp) > 1.0, self.ep, 1.0) if ep is None else ep
         self.prefill_workers, self.decode_workers = prefill_workers, decode_workers
         self.hit, self.drafted, self.draft_cost = prefix_hit, drafted, draft_cost
         self.accepted = chain_tokens(acceptance, drafted)
@@ -135,6 +137,8 @@ class Served:
                 prompt=prompt,
                 context=context,
                 tp=self.tp,
+                dp=self.dp,
+                ep=self.split,
             )
         else:
             plain = self.step_cost(prompt, context)

@@ -144,6 +144,11 @@ def _base(op: Op) -> str:
     return op.name.rpartition(".")[2]
 
 
+def is_expert(op: Op) -> bool:
+    """Experts and what carries tokens to them and back; they are chosen where the tokens are."""
+    return _base(op).startswith(EXPERT_OPS[:-2])
+
+
 def _outside_experts(op: Op) -> bool:
     return not _base(op).startswith(EXPERT_OPS)
 
