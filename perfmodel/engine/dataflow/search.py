@@ -38,7 +38,7 @@ class _Move(NamedTuple):
 
     states        plans whose best rows are polished together (donors: and all plans without one)
     joint         loops changed at once
-    radius        sizes next to those of the row, so many to either side (of few factors one more)
+    radius        sizes next to those of the row, so many to either side (of few factors, two loops: one more)
     rows          of sizes over the whole range besides: as many of each loop as about so many rows allow
     rounds        over all groups of loops; fewer where nothing improves any more
     donors        best states whose tile sizes the others try, instead
@@ -271,7 +271,7 @@ class _Run:
         bounds = self.task.problem.bounds
         own = self.states[plan].chains
         still = {loop: Near(chain, 0, 0) for loop, chain in own.items()}
-        few = len(bounds) * self.plans[plan].config.blocks <= 12
+        few = move.joint < 3 and len(bounds) * self.plans[plan].config.blocks <= 12
         groups = list(itertools.combinations(bounds, min(move.joint, len(bounds))))
         near = []
         for group in groups:
