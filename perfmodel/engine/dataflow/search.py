@@ -82,7 +82,7 @@ _LONG = (
 _SIZES = (2, 3, 4, 5, 6, 8, 10, 12, 16, 24, 32, 48, 64, 1000)
 #: Per effort level, what it adds to the level before.
 _LEVELS = (
-    (_Phase(128, _ALL, 1e-3, narrow=False),),
+    (_Phase(256, _ALL, 1e-3, narrow=False),),
     (
         _Phase(0, _ALL, 5e-4, (
             _Move(32, 1, 3, 0, 1), _Move(_ALL, 1, 0, 0, 1, 12), _Move(24, 1, 3, 0, 1),
