@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -83,12 +84,12 @@ def plans(
     # some plans that use all positions they can stay in any case
     full = ranked[~narrow[ranked]][:_MOST // 3]
     others = ranked[~np.isin(ranked, full)][:_MOST - len(full)]
-    made = []
+    made, factors = [], {loop: table.tolist() for loop, table in lanes.items()}
     for number in ranked[np.isin(ranked, [*full, *others])]:
         which, at = divmod(int(number), len(spread))
         unrolling = spread[at]
-        own = {loop: tuple(int(n) for n in table[at]) for loop, table in lanes.items()}
-        positions = {name: int(np.prod(list(f.values()) or [1])) for name, f in unrolling.items()}
+        own = {loop: tuple(table[at]) for loop, table in factors.items()}
+        positions = {name: math.prod(f.values()) for name, f in unrolling.items()}
         idle = bool(narrow[number])
         made.append(Plan(configs[which], unrolling, own, positions, float(bound[number]), idle))
     return made, every and len(bound) <= _MOST

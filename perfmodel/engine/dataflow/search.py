@@ -15,7 +15,7 @@ import math
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -281,15 +281,23 @@ class _Run:
 
     def _many(self, plan: int, group: Sequence[str], rows: int) -> int:
         """Sizes of each loop of a group over the whole range that give at most so many rows."""
-        made, bounds, many = self.plans[plan], self.task.problem.bounds, 1
-        rests = [-(-int(bounds[loop]) // math.prod(made.lanes[loop])) for loop in group]
+        made, bounds = self.plans[plan], self.task.problem.bounds
         still = forced(self.task, made.config)[1:]
-        free = [sum(loop not in block for block in still) for loop in group]
-        for more in _SIZES:
-            if math.prod(number_of_chains(rest, n, more) for rest, n in zip(rests, free, strict=True)) > rows:
-                break
-            many = more
-        return many
+        return _sizes_for(rows, tuple(
+            (-(-int(bounds[loop]) // math.prod(made.lanes[loop])), sum(loop not in block for block in still))
+            for loop in group
+        ))
+
+
+@lru_cache(maxsize=4096)
+def _sizes_for(rows: int, loops: tuple[tuple[int, int], ...]) -> int:
+    """Sizes of each loop (what is left of its bound, free factors) that give at most so many rows."""
+    many = 1
+    for more in _SIZES:
+        if math.prod(number_of_chains(rest, free, more) for rest, free in loops) > rows:
+            break
+        many = more
+    return many
 
 
 class Shared:
