@@ -70,7 +70,8 @@ def test_checked_passes_are_added_to_a_table(tmp_path, machine, monkeypatch):
     monkeypatch.setattr(probe_check, "torch_module", lambda: SimpleNamespace(__version__="9"))
     table = tmp_path / "all.csv"
     for measured in (1.0, 0.8):
-        table.write_text(probe_check.add_rows(table, machine, [probe_check.Pass("ResNet, batch 1", 0.9, 0.7, 1.1, measured)]))
+        one = probe_check.Pass("ResNet, batch 1", 0.9, 0.7, 1.1, measured)
+        table.write_text(probe_check.add_rows(table, machine, [one], 2.5))
     error, rows, note = accuracy_notes.checked_passes(table)
     assert rows == 2 and error == pytest.approx((0.1 + 0.125) / 2)
     assert note.startswith("largest 12.5 %; ") and note.endswith(": 11.2 %")

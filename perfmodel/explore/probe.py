@@ -89,12 +89,17 @@ def _members(listed: str) -> list[int]:
     return members
 
 
-def busy() -> bool:
-    """Whether other programs keep more than the cores of this machine busy (one-minute load)."""
+def load() -> float:
+    """Programs that run or wait to run, mean of the last minute; 0 where the system does not say."""
     try:
-        return os.getloadavg()[0] > 1.3 * cores() + 0.5
+        return os.getloadavg()[0]
     except (OSError, AttributeError):
-        return False
+        return 0.0
+
+
+def busy() -> bool:
+    """Whether other programs keep more than the cores of this machine busy."""
+    return load() > 1.3 * cores() + 0.5
 
 
 def best_time(

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from perfmodel.engine.achieved import spread
-from perfmodel.explore.probe import busy
 from perfmodel.explore.probe_torch import prepare, timed, torch_module
 from perfmodel.hardware.device import Device
 from perfmodel.scenario.forward import forward
@@ -24,7 +23,7 @@ from perfmodel.workload.workload import workload
 TOKENS, CONTEXT = 128, 256
 
 #: of a table of checked passes
-COLUMNS = ("date", "machine", "software", "pass", "predicted_s", "low_s", "high_s", "measured_s")
+COLUMNS = ("date", "machine", "load", "software", "pass", "predicted_s", "low_s", "high_s", "measured_s")
 
 
 @dataclass(frozen=True)
@@ -79,10 +78,10 @@ def check(
     return found
 
 
-def add_rows(file: Path, device: Device, passes: Sequence[Pass]) -> str:
-    """Text of a table of checked passes with these added; times in seconds."""
-    machine = f"{device.title}; {'busy' if busy() else 'idle'}"
-    facts = (time.strftime("%Y-%m-%d"), machine, f"torch {torch_module().__version__}")
+def add_rows(file: Path, device: Device, passes: Sequence[Pass], load: float) -> str:
+    """Text of a table of checked passes with these added; times in seconds, load as they began."""
+    software = f"torch {torch_module().__version__}"
+    facts = (time.strftime("%Y-%m-%d"), device.title, f"{load:.1f}", software)
     text = io.StringIO()
     text.write(file.read_text(encoding="utf-8") if file.is_file() else ",".join(COLUMNS) + "\n")
     csv.writer(text, lineterminator="\n").writerows(

@@ -26,8 +26,10 @@ def checked_passes(table: Path = PASSES) -> tuple[float | None, int, str]:
     if not table.is_file():
         return None, 0, "`perfmodel probe --check --rows FILE` measures it"
     rows = read_table(table)
-    error, machines = np.abs(rows["predicted_s"] / rows["measured_s"] - 1.0), np.unique(rows["machine"])
-    note = f"largest {100 * error.max():.1f} %; " + "; ".join(
-        f"{name}: {100 * error[rows['machine'] == name].mean():.1f} %" for name in machines
-    )
+    error = np.abs(rows["predicted_s"] / rows["measured_s"] - 1.0)
+    note = f"largest {100 * error.max():.1f} %"
+    for name in np.unique(rows["machine"]):
+        here = rows["machine"] == name
+        by_load = {load: error[here & (rows["load"] == load)].mean() for load in np.unique(rows["load"][here])}
+        note += f"; {name}, by load: " + ", ".join(f"{k:g}: {100 * e:.1f} %" for k, e in by_load.items())
     return float(error.mean()), len(error), note

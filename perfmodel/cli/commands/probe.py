@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print the description, write it; exit code 1 if a check is off by more than a fifth."""
-    from perfmodel.explore.probe import busy, probe
+    from perfmodel.explore.probe import busy, load, probe
     from perfmodel.report.files import check_target, write_atomic
     from perfmodel.spec import dump
 
@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     if table is not None and not args.check:
         raise ArgumentError("--rows", str(table), "a table for the passes of --check: give both")
     passes: Any = ()
+    others = load()
     if args.check:
         from perfmodel.explore.probe_torch import achieved, torch_module
 
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         with common.Progress("forward passes") as progress:
             passes = check(device, 1.5 * args.budget, progress)
         if table is not None:
-            write_atomic(table, add_rows(table, device, passes))
+            write_atomic(table, add_rows(table, device, passes, others))
     written = dump(device)
     if file is not None:
         write_atomic(file, written)
