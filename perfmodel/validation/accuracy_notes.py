@@ -29,7 +29,7 @@ def checked_passes(table: Path = PASSES) -> tuple[float | None, int, str]:
     error = np.abs(rows["predicted_s"] / rows["measured_s"] - 1.0)
     note = f"largest {100 * error.max():.1f} %"
     for name in np.unique(rows["machine"]):
-        here = rows["machine"] == name
-        by_load = {load: error[here & (rows["load"] == load)].mean() for load in np.unique(rows["load"][here])}
+        mine, load = error[rows["machine"] == name], rows["load"][rows["machine"] == name]
+        by_load = {k: mine[load == k].mean() for k in np.unique(load)}
         note += f"; {name}, by load: " + ", ".join(f"{k:g}: {100 * e:.1f} %" for k, e in by_load.items())
     return float(error.mean()), len(error), note
