@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from perfmodel.algebra import product
 from perfmodel.engine.dataflow.accelerator import Accelerator, Level, Widths
 from perfmodel.engine.dataflow.conventions import Conventions
-from perfmodel.engine.dataflow.options import Chains, Floats, Ints, Rows
+from perfmodel.engine.dataflow.options import Chains, Floats, Ints, Rows, iterations_of_chains
 from perfmodel.engine.dataflow.pricing import tile_bytes
 from perfmodel.engine.dataflow.problem import Operand, Problem, window_cover
 from perfmodel.engine.dataflow.space import LoopClass, Stage, Structure
@@ -158,8 +158,9 @@ class Kernel:
         live = (steps > 1).any(axis=1)
         known = self.config.counted[loop]
         flags = np.array([known[key] for key in keys])
-        for key, row in zip(keys, _iterations(chains.bound, steps[live], flags[:, live]), strict=True):
-            self.counts[loop, key] = row
+        lines = iterations_of_chains(chains.bound, steps[live], flags[:, live])
+        for key, line in zip(keys, lines, strict=True):
+            self.counts[loop, key] = line
 
     def tile_table(self, loop: str, block: int) -> Floats:
         """Tile of the stage below a block per chain: without and with the block's own loop."""
@@ -169,28 +170,6 @@ class Kernel:
             size = chains.inside(block)
             self.tables[key] = np.minimum([size, size * chains.factors[:, block]], chains.bound)
         return self.tables[key]
-
-
-def _iterations(bound: float, steps: Floats, flags: Mask) -> Floats:
-    """count_iterations of many chains (columns of `steps`, outermost factor first) for several sets of flags.
-
-    steps  (factors, chains);  flags  (sets, factors), True where a factor multiplies
-    """
-    inside = np.ones((len(steps) + 1, steps.shape[1]))
-    full = np.ones((len(flags), *inside.shape))
-    np.multiply.accumulate(steps[::-1], out=inside[-2::-1])
-    np.multiply.accumulate(np.where(flags[:, ::-1, None], steps[::-1], 1.0), axis=1, out=full[:, -2::-1])
-    found = full[:, 0].copy()
-    cut = np.flatnonzero(np.abs(inside[0] - bound) > 1e-9 * bound)
-    if cut.size:
-        rest, ragged = np.full((len(flags), cut.size), bound), np.zeros((len(flags), cut.size))
-        for step, flag in enumerate(flags.T[:, :, None]):
-            tile = inside[step + 1, cut]
-            blocks = np.floor(rest / tile)
-            ragged += flag * blocks * full[:, step + 1, cut]
-            rest = np.where(flag, rest - blocks * tile, np.minimum(rest, tile))
-        found[:, cut] = ragged + (rest > 0)
-    return found
 
 
 class View:

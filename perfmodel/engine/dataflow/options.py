@@ -44,6 +44,28 @@ class Chains:
         return np.asarray(np.prod(self.factors[:, block + 1:] * self.lanes[:, block + 1:], axis=1))
 
 
+def iterations_of_chains(bound: float, steps: Floats, flags: Mask) -> Floats:
+    """count_iterations of many chains (columns of `steps`, outermost factor first) for several sets of flags.
+
+    steps  (factors, chains);  flags  (sets, factors), True where a factor multiplies
+    """
+    inside = np.ones((len(steps) + 1, steps.shape[1]))
+    full = np.ones((len(flags), *inside.shape))
+    np.multiply.accumulate(steps[::-1], out=inside[-2::-1])
+    np.multiply.accumulate(np.where(flags[:, ::-1, None], steps[::-1], 1.0), axis=1, out=full[:, -2::-1])
+    found = full[:, 0].copy()
+    cut = np.flatnonzero(np.abs(inside[0] - bound) > 1e-9 * bound)
+    if cut.size:
+        rest, ragged = np.full((len(flags), cut.size), bound), np.zeros((len(flags), cut.size))
+        for step, flag in enumerate(flags.T[:, :, None]):
+            tile = inside[step + 1, cut]
+            blocks = np.floor(rest / tile)
+            ragged += flag * blocks * full[:, step + 1, cut]
+            rest = np.where(flag, rest - blocks * tile, np.minimum(rest, tile))
+        found[:, cut] = ragged + (rest > 0)
+    return found
+
+
 @dataclass(frozen=True)
 class _Tree:
     """Chains of one loop grown from the innermost block outwards, one step a block.
@@ -212,10 +234,10 @@ def rows_near(
         trees[loop] = _forest(bound, lanes, ones[loop], limits)
     owner = np.array([number for number, _ in around], dtype=np.intp)
     entry, index, _ = _build(trees, owner, fits, None)
-    return _compact({loop: tree.chains for loop, tree in trees.items()}, index, owner[entry], len(plans))
+    return compact({loop: tree.chains for loop, tree in trees.items()}, index, owner[entry], len(plans))
 
 
-def _compact(chains: Mapping[str, Chains], index: Mapping[str, Ints], plan: Ints, plans: int) -> Rows:
+def compact(chains: Mapping[str, Chains], index: Mapping[str, Ints], plan: Ints, plans: int) -> Rows:
     """Rows with the chains that they use: most chains of tiles that do not fit are in no row."""
     kept, moved = {}, {}
     for loop, table in chains.items():
@@ -224,75 +246,6 @@ def _compact(chains: Mapping[str, Chains], index: Mapping[str, Ints], plan: Ints
         kept[loop] = Chains(table.bound, table.lanes[used], table.factors[used])
         moved[loop] = (np.cumsum(used) - 1)[index[loop]]
     return Rows(kept, moved, plan, (False,) * plans)
-
-
-def rows_lent(
-    bounds: Mapping[str, int], plans: Sequence[Lanes], forced: Sequence[frozenset[str]], fits: Fits,
-    own: Sequence[Mapping[str, tuple[int, ...]] | None], tiles: Sequence[Mapping[str, tuple[int, ...]]],
-) -> Rows:
-    """Rows whose tiles come near lent ones in all loops, or in one loop and are the plan's own in the others.
-
-    own    per plan, loop -> factors of its best row; None: it has none
-    tiles  per lender, loop -> tile at each block
-    """
-    lenders = len(tiles)
-    chains: dict[str, Chains] = {}
-    same = []  # per loop, (plans, lenders): the first of the own chain (0) and the lent ones that is equal
-    for loop, bound in bounds.items():
-        lanes = np.array([plan[loop] for plan in plans], float)
-        lent = _fitted(lanes[:, None], np.array([tile[loop] for tile in tiles], float)[None])
-        kept = [[row[loop] if row else (1,) * len(forced)] for row in own]
-        every = np.concatenate([np.array(kept, float), lent], axis=1)
-        every = _covering(bound, lanes[:, None], every, [loop in block for block in forced])
-        equal = np.all(every[:, :, None] == every[:, None, 1:], axis=3)
-        same.append(np.argmax(equal, axis=1))
-        chains[loop] = Chains(
-            float(bound), np.repeat(lanes, lenders + 1, axis=0), every.reshape(-1, every.shape[2])
-        )
-    picks = np.zeros((len(plans), lenders, 1 + len(bounds), len(bounds)), dtype=np.intp)
-    for at, first in enumerate(same):
-        picks[:, :, 0, at] = picks[:, :, 1 + at, at] = first
-    base = np.arange(len(plans)) * (lenders + 1)
-    weights = (lenders + 1) ** np.arange(len(bounds) + 1)
-    codes = picks @ weights[:-1] + (np.arange(len(plans)) * weights[-1])[:, None, None]
-    alone = np.array([row is None for row in own])
-    tried = np.where(alone[:, None, None], np.arange(1 + len(bounds)) == 0, picks.any(axis=3))
-    places = np.flatnonzero(tried)
-    _, first = np.unique(codes.reshape(-1)[places], return_index=True)
-    places = places[np.sort(first)]
-    plan = places // (lenders * (1 + len(bounds)))
-    chosen = picks.reshape(-1, len(bounds))[places]
-    index = {loop: base[plan] + chosen[:, at] for at, loop in enumerate(bounds)}
-    good = np.ones(len(plan), dtype=bool)
-    for stage in range(1, len(forced)):
-        good &= fits(stage, {d: chains[d].inside(stage - 1)[index[d]] for d in bounds}, plan)
-    return _compact(chains, {d: i[good] for d, i in index.items()}, plan[good], len(plans))
-
-
-def _fitted(lanes: Floats, tiles: Floats) -> Floats:
-    """Factors of a plan with these lanes that come near the tiles of another one, last axis the blocks."""
-    factors = np.zeros_like(lanes + tiles)
-    tile: Floats = np.ones_like(factors[..., 0])
-    for block in range(tiles.shape[-1] - 1, -1, -1):
-        tile = tile * lanes[..., block]
-        factors[..., block] = np.maximum(1.0, np.floor(tiles[..., block] / tile))
-        tile = tile * factors[..., block]
-    return factors
-
-
-def _covering(bound: int, lanes: Floats, factors: Floats, ones: Sequence[bool]) -> Floats:
-    """Chains that cover the bound, of the next tile sizes (see tile_sizes) not below the factors."""
-    covering = np.ones(factors.shape)
-    open_ = np.ceil(bound / np.prod(lanes, axis=-1)) * np.ones(factors.shape[:-1])
-    for block in range(factors.shape[-1] - 1, 0, -1):
-        if not ones[block]:
-            tiles = np.ceil(open_ / factors[..., block])
-            size = np.ceil(open_ / tiles)
-            wider = np.ceil(open_ / np.maximum(tiles - 1.0, 1.0))
-            covering[..., block] = np.where((size == factors[..., block]) | (tiles == 1.0), size, wider)
-        open_ = np.ceil(open_ / covering[..., block])
-    covering[..., 0] = open_
-    return covering
 
 
 class _Growth:

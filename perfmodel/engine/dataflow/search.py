@@ -23,8 +23,9 @@ import numpy as np
 from perfmodel.engine.dataflow.accelerator import Accelerator, Widths
 from perfmodel.engine.dataflow.arena import Arena, Best, forced
 from perfmodel.engine.dataflow.conventions import Conventions
+from perfmodel.engine.dataflow.lending import rows_lent
 from perfmodel.engine.dataflow.mapping import LoopNest
-from perfmodel.engine.dataflow.options import Near, build_rows, number_of_chains, rows_lent, rows_near
+from perfmodel.engine.dataflow.options import Near, build_rows, number_of_chains, rows_near
 from perfmodel.engine.dataflow.plans import Plan, plans
 from perfmodel.engine.dataflow.problem import Problem
 from perfmodel.engine.dataflow.sheet import Task
