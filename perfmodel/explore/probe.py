@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,11 @@ def load() -> float:
         return 0.0
 
 
+@cache
 def busy() -> bool:
-    """Whether other programs keep more than the cores of this machine busy."""
+    """Whether other programs keep more than the cores of this machine busy, when first asked: later the load is
+    that of the measurement itself.
+    """
     return load() > 1.3 * cores() + 0.5
 
 
