@@ -100,8 +100,9 @@ def load() -> float:
 
 @cache
 def busy() -> bool:
-    """Whether other programs keep more than the cores of this machine busy, when first asked: later the load is
-    that of the measurement itself.
+    """Whether other programs keep more than the cores of this machine busy, when first asked.
+
+    Later the load is that of the measurement itself.
     """
     return load() > 1.3 * cores() + 0.5
 
