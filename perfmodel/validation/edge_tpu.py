@@ -69,6 +69,12 @@ def _cycles(op: Op) -> float:
     return float(op.count) * float(systolic(m, n, k, rows, columns, overlap=True).cycles)
 
 
+def array_time(ops: Sequence[Op]) -> float:
+    """Seconds of the convolutions and products on the array."""
+    clock = device("edge-tpu").compute["matrix"].clock or 1.0
+    return sum(_cycles(op) for op in ops if op.family in ("conv2d", "matmul")) / float(clock)
+
+
 @cache
 def amounts(network: str) -> tuple[float, float, float]:
     """Seconds on the array, bytes over the link, and boxes of one pass.
@@ -76,12 +82,11 @@ def amounts(network: str) -> tuple[float, float, float]:
     Weights stream where they and the largest inputs and results of a layer exceed the on-chip memory [2].
     """
     known, described = NETWORKS[network], device("edge-tpu")
-    ops = [op for op in known.workload.graph(batch=1.0).ops if op.family in ("conv2d", "matmul")]
-    held = max(float(op.elements(kind="activation")) for op in ops)
+    ops = known.workload.graph(batch=1.0).ops
+    held = max(float(op.elements(kind="activation")) for op in ops if op.family in ("conv2d", "matmul"))
     room = float(described.memory["sram"].capacity or 0.0) - held
     streamed = max(0.0, float(known.workload.parameters) - room)
-    clock = described.compute["matrix"].clock or 1.0
-    return sum(map(_cycles, ops)) / float(clock), known.image + known.results + streamed, known.boxes
+    return array_time(ops), known.image + known.results + streamed, known.boxes
 
 
 def features(networks: Sequence[str], link: float) -> Any:

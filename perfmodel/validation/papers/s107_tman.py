@@ -51,7 +51,7 @@ def saving() -> float:
     return 100.0 * (1.0 - energy() / CPU_ENERGY)
 
 
-@predicts("S107-E2E-03", reason="the head is taken at 16 bits on both sides")
+@predicts(("S107-E2E-03", "S107-HEAD-06"), reason="the head is taken at 16 bits on both sides")
 def two_bits() -> float:
     """Rate at two bits with a scale and a zero point per 64 weights over that at four bits per channel."""
     return _moved("llama-3.1-8b", 4.0) / _moved("llama-3.1-8b", 2.0 + (16.0 + 2.0) / 64.0)
