@@ -6,6 +6,7 @@ Tables of the authors' repository: one prefill, logits of all positions kept.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import partial
 
 import perfmodel as pm
@@ -87,20 +88,27 @@ def energy(case: str) -> float:
     return float(result.energy)
 
 
-#: what the fused kernel of the Mamba library covers
+#: what the fused kernel of the Mamba library covers; Hymba calls the convolution and the gated scan alone
 _SCAN = ("conv1d", "ssm_x", "ssm_dt", "softplus", "scan", "ssm_gate", "ssm_out")
+_ALONE = ("conv1d", "softplus", "scan", "ssm_gate")
+#: learned tokens that Hymba puts in front of a prompt
+_LEARNED = 128.0
 
 
 @predicts({
     "S059-SHARE-RTX4090-01": (GPU, 1024.0), "S059-SHARE-RTX4090-02": (GPU, 32768.0),
     "S059-SHARE-OrinNano-01": ("jetson-orin-nano", 1024.0),
     "S059-SHARE-OrinNano-02": ("jetson-orin-nano", 32768.0),
+    "S059-SHARE-OrinNano-03": ("jetson-orin-nano", 1024.0 + _LEARNED, "hymba-1.5b", _ALONE),
 })
-def scan_share(device: str, tokens: float) -> float:
-    """Share of the fused scan, its convolution and projections, in the time of all kernels [%]."""
-    graph = pm.workload("mamba-130m").graph(batch=1.0, query=tokens, context=tokens, logits="all")
-    times = {op.name: float(cost(op, system(device), precision("bf16")).time) for op in graph.ops}
-    return 100.0 * sum(t for n, t in times.items() if n.rpartition(".")[2] in _SCAN) / sum(times.values())
+def scan_share(
+    device: str, tokens: float, model: str = "mamba-130m", parts: Sequence[str] = _SCAN
+) -> float:
+    """Share of the scan and what is fused with it in the time of all kernels [%]; its table adds the host."""
+    graph = pm.workload(model).graph(batch=1.0, query=tokens, context=tokens, logits="all")
+    seconds = [(op.name.rpartition(".")[2], float(cost(op, system(device), precision("bf16")).time))
+               for op in graph.ops]
+    return 100.0 * sum(t for name, t in seconds if name in parts) / sum(t for _, t in seconds)
 
 
 def _memory(model: str, tokens: float) -> float:

@@ -15,21 +15,23 @@ from perfmodel.validation.heldout import held_out, held_out_cases, network_featu
 from perfmodel.workload.nets.mobile import MobileNetV2, MobileNetV3
 from perfmodel.workload.workload import Workload
 
-_MOBILE = {
+#: network of a case
+MOBILE = {
     "01": MobileNetV3(), "03": MobileNetV3(size="small"), "04": MobileNetV3(minimal=True),
     "05": MobileNetV2(), "06": MobileNetV2(multiplier=1.4), "07": MobileNetV2(multiplier=0.35, height=96.0),
 }
 
 
 @cache
-def _mobile(index: str, device: str) -> tuple[float, float]:
-    return network_features(Workload(f"net{index}", "image", _MOBILE[index]), device, precision="fp32")
+def mobile_features(index: str, device: str) -> tuple[float, float]:
+    """Kernels and roofline of a network in floats."""
+    return network_features(Workload(f"net{index}", "image", MOBILE[index]), device, precision="fp32")
 
 
-held_out_cases({f"S088-MBNET-Pixel1-{i}": partial(_mobile, i, "pixel-1") for i in _MOBILE},
+held_out_cases({f"S088-MBNET-Pixel1-{i}": partial(mobile_features, i, "pixel-1") for i in MOBILE},
                reason="activation functions with a division are priced as any other")
 held_out_cases({
-    f"S088-MBNET-Pixel2-{i}": partial(_mobile, i, "pixel-2") for i in ("01", "03", "04")
+    f"S088-MBNET-Pixel2-{i}": partial(mobile_features, i, "pixel-2") for i in ("01", "03", "04")
 }, reason="two constants from two networks, one of them without the costly activation")
 
 
@@ -44,7 +46,7 @@ def _narrow(device: str) -> tuple[float, float]:
 def narrow(group: str, device: str) -> float:
     """Latency at 8 bits [ms]; constants from the networks of the device in floats."""
     start = f"S088-MBNET-{group}-"
-    known = {f"{start}{i}": _mobile(i, device) for i in _MOBILE if f"{start}{i}" in published()}
+    known = {f"{start}{i}": mobile_features(i, device) for i in MOBILE if f"{start}{i}" in published()}
     times = {case: published()[case].value for case in known}
     return held_out({**known, f"{start}02": _narrow(device)}, times, f"{start}02")
 
