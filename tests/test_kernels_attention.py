@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from perfmodel.engine.kernels.attention_decode import attention_decode_time
-from perfmodel.engine.kernels.attention_prefill import attention_prefill_time, block_rows, visited_keys
+from perfmodel.engine.kernels.attention_prefill import attention_prefill_time, keys_beyond, visited_keys
 from perfmodel.engine.kernels.facts import GpuFacts
 from perfmodel.engine.kernels.mla import mla_decode_time
+from perfmodel.engine.kernels.prefill_programs import Program, block_rows, prefill_program
 from perfmodel.engine.kernels.splits import (
     at_warp_rate,
     even_splits,
@@ -160,3 +161,40 @@ def test_tokens_kept_by_a_sparse_layer():
     assert kept_tokens(np.array(4096.0), 0.0) == pytest.approx((2048 * 2049 / 2 + 2048 * 2048) / 4096)
     assert kept_tokens(np.array(1.0), 99.0) == 100  # the token itself and all before it
     assert kept_tokens(np.array(16.0), 4096.0) == 2048
+
+
+def test_blocks_read_whole_steps_of_keys():
+    assert keys_beyond(128.0, 4096.0, 0.0, 256.0, True) == 64  # every second block ends in the middle of a step
+    assert keys_beyond(64.0, 4096.0, 0.0, 32.0, True) == 0
+    assert keys_beyond(128.0, 4096.0, 128.0, 256.0, True) == 128  # and the window starts there as often
+    assert keys_beyond(128.0, 200.0, 0.0, 128.0, False) == 56
+
+
+def test_programs_follow_their_sources():
+    warps = dataclasses.replace(GPU, peak={"bf16": 100e12, "fp8": 200e12}, shared=102e3)
+    groups = dataclasses.replace(GPU, peak={"bf16": 400e12, "fp8": 800e12})
+
+    def tile(source, key, dim, gpu):
+        program = prefill_program(source, key, key, 8.0, dim, gpu)
+        return program.rows, program.keys
+
+    assert tile("torch_flow", "bf16", 128.0, warps) == (64, 32)
+    assert tile("torch_flow", "bf16", 128.0, dataclasses.replace(warps, shared=168e3)) == (64, 128)
+    assert tile("torch_flow", "fp8", 64.0, groups) == (128, 256)
+    assert tile("vllm_flash_attn_fa2", "bf16", 128.0, warps) == (64, 128)
+    assert tile("another", "bf16", 64.0, groups) == (128, 128)
+
+
+def test_registers_beyond_those_of_a_thread_are_spilled():
+    warps = dataclasses.replace(GPU, peak={"bf16": 100e12, "fp8": 200e12}, shared=102e3)
+    spilled = [float(prefill_program("torch_flow", "fp8", "fp8", 8.0, dim, warps).spilled) for dim in (64.0, 128.0, 256.0)]
+    # 64: 128 of scores, 64 of outputs, 16 of Q, 64 of K, 64 of V, 32 of probabilities, 16 others; 256: 304 + 4 + 16
+    assert spilled == [(384 - 255) * 4 * 128 * 2, 0, (324 - 255) * 4 * 128 * 2]
+    slow = prefill(gpu=warps, program=Program(128.0, 128.0, spilled=131072.0))
+    assert slow.seconds > prefill(gpu=warps, program=Program(128.0, 128.0)).seconds
+
+
+def test_the_cache_of_vllm_is_written_block_by_block():
+    program = prefill_program("vllm_flash_attn_fa3", "bf16", "bfloat16", 8.0, 128.0, GPU)
+    assert program.write == pytest.approx(512 / 2048 / 100 * 2 * 0.35e-6)  # 512 of 2048 threads, two accesses in turn
+    assert (program.turned, prefill_program("torch_flow", "bf16", "bfloat16", 8.0, 128.0, GPU).turned) == (0, 1)

@@ -26,6 +26,7 @@ from perfmodel.engine.kernels.gemm import GemmCorrections, Storage, gemm_time
 from perfmodel.engine.kernels.grouped import grouped_time
 from perfmodel.engine.kernels.mla import MlaCorrections, mla_decode_time
 from perfmodel.engine.kernels.moe import MoeCorrections
+from perfmodel.engine.kernels.prefill_programs import prefill_program
 from perfmodel.engine.kernels.splits import latent_rule, query_copies, split_rule
 from perfmodel.engine.kernels.stream import StreamCorrections, stream_time
 from perfmodel.engine.roofline import OpCost, collective_levels, compute_format, cost, moved_bytes
@@ -151,7 +152,8 @@ def _attention_prefill(q: Question) -> KernelTime:
     window = 0.0 if facts.get("window") is None else facts["window"]
     kv, heads = q.precision.bytes("kv"), s["h"] * s["g"]
     c = q.corrections("attention_prefill", PrefillCorrections)
-    key = compute_format(q.op, q.precision).compute
+    key = "fp8" if compute_format(q.op, q.precision).compute in ("fp8", "fp4") else "bf16"
+    _, source, _, cache = (*q.origin[-1].group.split("/"), *[""] * 4)[:4] if q.origin else [""] * 4
     past = np.maximum(facts["context"] - s["s"], 0.0)
     return attention_prefill_time(
         s["b"],
@@ -163,11 +165,12 @@ def _attention_prefill(q: Question) -> KernelTime:
         window,
         q.precision.bytes("activation"),
         kv,
-        "fp8" if key in ("fp8", "fp4") else "bf16",
+        key,
         q.gpu,
         c,
         s["e"],
         causal=bool(facts.get("causal", True)),
+        program=prefill_program(source, key, cache, s["h"], s["d"], q.gpu),
     )
 
 

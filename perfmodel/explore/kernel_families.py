@@ -13,6 +13,7 @@ from perfmodel.engine.kernels.facts import GpuFacts, KernelTime
 from perfmodel.engine.kernels.gemm import GemmCorrections, gemm_time
 from perfmodel.engine.kernels.mla import MlaCorrections, mla_decode_time
 from perfmodel.engine.kernels.moe import MoeCorrections, moe_time
+from perfmodel.engine.kernels.prefill_programs import prefill_program
 from perfmodel.engine.kernels.splits import (
     WARP_LEVEL,
     flash_2,
@@ -113,7 +114,8 @@ def _prefill(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
         rows["batch"], rows["q_len"], rows["past_len"], rows["n_heads"], rows["n_kv_heads"],
         rows["head_dim"], rows["window"], BYTES.get(query, 2.0), BYTES.get(cached, 2.0),
         key, gpu, c,
-        packed=swapped | (source in _PACKED_PREFILL))
+        packed=swapped | (source in _PACKED_PREFILL),
+        program=prefill_program(source, key, cached, rows["n_kv_heads"], rows["head_dim"], gpu))
     if source not in _CAPTURED:
         return time
     decode = attention_decode_time(rows["batch"], rows["past_len"] + 1.0, rows["n_heads"],

@@ -1,7 +1,7 @@
 """Attention of many new tokens per sequence (prefill, encoders), one block of query rows at a time.
 
-    blocks  = batch x heads x ceil(rows / 128), half as many rows for large heads (`block_rows`)
-    step    = |matrix time, exponentials, latency|_p of 128 keys
+    blocks  = batch x heads x ceil(rows / 128), or rows of a block as its source states (`prefill_programs`)
+    step    = |matrix time, exponentials, latency|_p of 128 keys + spilled registers / L2 rate of a processor
     compute = max(rounds x mean block, longest block); a causal block reads the keys up to its last row
     memory  = bytes of Q, K, V, O that miss L2 / DRAM bandwidth
     time    = launch + |compute, memory|_p at the clock that the power limit leaves + passes over new tokens,
@@ -31,16 +31,12 @@ from perfmodel.engine.kernels.facts import (
     under_power_limit,
     wave_count,
 )
-from perfmodel.engine.kernels.splits import WARP_LEVEL, matrix_per_clock
+from perfmodel.engine.kernels.prefill_programs import KEYS, LARGE, ROWS, Program, block_rows
 
-#: query rows of a block, keys of a step [1, 2]
-ROWS, KEYS = 128.0, 128.0
 #: clocks that a step takes at least, p of the soft maximum
 STEP, POWER = 150.0, 3.5
 #: head sizes are filled up to a multiple [2]
 PAD = 32.0
-#: head size that leaves room for half the rows of one block
-LARGE = 512.0
 
 
 @dataclass(frozen=True)
@@ -51,13 +47,13 @@ class PrefillCorrections:
     launch: Value = correction(0.3, 60.0, 3.0)
     compute: Value = correction(0.1, 1.6)  # matrix rate over 0.8 of the peak
     softmax: Value = correction(0.02, 10.0)  # exponentials per clock over 16 per processor
-    tail: Value = correction(0.02, 1.0, 0.5)  # 1: whole waves
+    tail: Value = correction(0.02, 1.0, 1.0)  # 1: whole waves
     # start of a block over 1 us: 128 rows of Q, K, V in, of O out, 131 kB at the L2 rate of a processor [4]
     start: Value = correction(0.001, 20.0, 2.0)
     row: Value = correction(0.01, 20.0)  # passes over the new queries (4 B an element)
     kv_row: Value = correction(0.01, 100.0)  # passes over the new keys and values: cache write, conversion
     power: Value = correction(0.001, 4.0, 0.3)  # strength of the power limit
-    mask: Value = correction(0.02, 1.0, 0.4)  # keys read beyond the mask over 64
+    mask: Value = correction(0.02, 1.0, 0.4)  # keys read beyond the mask over 64, if no program is known
     wide: Value = correction(0.1, 3.0)  # matrix rate at head sizes of 192 and more over that at 128
     narrow: Value = correction(0.2, 3.0)  # the same at 64 and less
 
@@ -76,21 +72,19 @@ def visited_keys(query: Value, past: Value, window: Value, rows: Value, causal: 
     return np.minimum(mean, total), np.minimum(total, limit)
 
 
-def block_rows(head_dim: Value, gpu: GpuFacts) -> Any:
-    """Query rows of a block: 128, half of them for large heads.
-
-    Single warps keep their products in registers and share a processor by two blocks, if its shared memory
-    holds Q, K and V of both [1]; products that run beside each other leave it to one block [2].
-    """
-    held = 2.0 * (ROWS + KEYS) * 2.0 * head_dim
-    large = np.where(matrix_per_clock(gpu) < WARP_LEVEL, held > gpu.shared, head_dim >= LARGE)
-    return np.where(large, ROWS / 2.0, ROWS)
+def keys_beyond(rows: Value, total: Value, window: Value, keys: Value, causal: bool) -> Any:
+    """Keys that a block of `rows` new tokens reads beyond its mask: whole steps of `keys`, on average."""
+    if not causal:
+        return keys * np.ceil(total / keys) - total
+    start = np.where(window > 0.0, keys - np.minimum(window, keys), 0.0)
+    return (keys - np.minimum(rows, keys) + start) / 2.0
 
 
 def attention_prefill_time(
     batch: Value, query: Value, past: Value, heads: Value, kv_heads: Value, head_dim: Value, window: Value,
     query_bytes: float, kv_bytes: float, key: str, gpu: GpuFacts, c: PrefillCorrections | None = None,
     value_dim: Value | None = None, packed: Value = False, causal: bool = True,
+    program: Program | None = None,
 ) -> KernelTime:
     """Time of attention of `query` new tokens per sequence after `past` cached ones [s].
 
@@ -98,6 +92,7 @@ def attention_prefill_time(
     key          number format of the matrix unit (bf16, fp8)
     value_dim    size of a value head; None: head_dim
     packed       the query heads of a cache head fill the rows of a block together
+    program      what the source of the kernel states; None: blocks of 128 x 128, keys beyond the mask fitted
     """
     c = c or PrefillCorrections()
     batch, query, past, heads, kv_heads, head_dim, window = (
@@ -106,16 +101,22 @@ def attention_prefill_time(
     value_dim = head_dim if value_dim is None else np.asarray(value_dim, dtype=float)
     peak = gpu.matrix(key)
     group = np.where(packed, heads / kv_heads, 1.0)
-    tile = block_rows(head_dim, gpu)
-    mean, last = visited_keys(query, past, window, tile / np.minimum(group, tile), causal)
+    known = program or Program(block_rows(head_dim, gpu), KEYS)
+    tile = known.rows
+    tokens = tile / np.minimum(group, tile)
+    mean, last = visited_keys(query, past, window, tokens, causal)
     width = head_dim + value_dim
     padded = PAD * (np.ceil(head_dim / PAD) + np.ceil(value_dim / PAD))
     shape = np.where(width >= 384.0, c.wide, np.where(width <= 192.0, c.narrow, 1.0))
     rows = np.maximum(np.ceil(np.minimum(query * group, tile) / 64.0) * 64.0, 64.0)
-    matrix = 2.0 * rows * KEYS * padded / (0.8 * c.compute * shape * peak / gpu.processors)
+    used = np.where(head_dim >= LARGE, ROWS, rows)  # 64 rows are half of what the matrix unit takes at once
+    matrix = 2.0 * used * KEYS * padded / (0.8 * c.compute * shape * peak / gpu.processors)
     exponentials = rows * KEYS / (gpu.special / gpu.processors * c.softmax)
     step = soft_maximum(POWER, matrix, exponentials, STEP / gpu.clock)
-    start, beyond = 1e-6 * c.start, 64.0 * c.mask
+    step = step + known.spilled * KEYS / known.keys * gpu.processors / gpu.l2
+    start = 1e-6 * c.start
+    stated = keys_beyond(np.minimum(tokens, query), past + query, window, known.keys, causal)
+    beyond = stated if program else 64.0 * c.mask
     blocks = batch * heads * np.ceil(query * group / tile) / group
     waves = wave_count(blocks, gpu.processors, c.tail)
     usual, longest = ((keys + beyond) / KEYS * step + start for keys in (mean, last))
@@ -126,7 +127,8 @@ def attention_prefill_time(
     flop = 2.0 * batch * heads * query * mean * width
     strength = np.where(np.isinf(gpu.power), 0.0, c.power)  # infinite: the limit is in the peak
     work = under_power_limit(soft_maximum(POWER, compute, memory), flop, peak, strength)
-    passes = c.row * batch * query * heads * head_dim + c.kv_row * batch * query * kv_heads * width
+    written = (2.0 + kv_bytes) / 4.0 * kv_heads * width
+    passes = batch * query * (known.turned * c.row * heads * head_dim + c.kv_row * written)
     slow = np.maximum(miss_share(moved, 0.25 * gpu.kept_bytes) / gpu.dram, gpu.crossing(1.0)) + 2.0 / gpu.l2
-    launch = 3e-6 * c.launch
+    launch = 3e-6 * c.launch + c.kv_row * batch * query * known.write
     return KernelTime(launch + work + 4.0 * passes * slow, launch, compute, memory, waves, ROWS, KEYS)

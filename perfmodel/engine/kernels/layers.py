@@ -90,7 +90,7 @@ def latent_layer_time(
                                launch=0.3)
         core = mla_decode_time(batch, query, past + query, heads, kv_bytes, gpu, rates, rule=rule)
     else:
-        wide = PrefillCorrections(compute=c.attention, start=c.start, launch=0.3)
+        wide = PrefillCorrections(compute=c.attention, start=c.start, launch=0.3, tail=0.5)
         core = attention_prefill_time(batch, query, past, heads, heads, NOPE + ROPE, 0.0, 2.0, 2.0, key, gpu,
                                       wide, value_dim=VALUE)
     products = _layer_products(tokens, heads, storage, _absorbing if absorbed else _expanding, gpu, c)
