@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import perfmodel as pm
-from perfmodel.errors import PerfmodelError, UnknownNameError
+from perfmodel.errors import InfeasibleError, PerfmodelError, UnknownNameError
 
 EYERISS = Path(__file__).parents[1] / "hardware_specs" / "eyeriss-v1.yaml"
 
@@ -263,3 +263,28 @@ def test_measurements_are_columns_or_rows():
     for bad in ([], [1, 2], 5, [{"m": 1}, {"n": 1}]):
         with pytest.raises(PerfmodelError, match="measurements"):
             pm.calibrate("a100-sxm-80gb", bad)
+
+
+def test_arrays_sweep_every_number_and_mask_what_no_mapping_fits():
+    """Energies and widths of an array are axes too; a point without a mapping is masked, alone it is an error."""
+    array, product = pm.system("gemmini"), pm.op.matmul(64, 64, 64)
+    for path, value in (("memory.dram.read_energy", 1e-10), ("array.partial", 32.0), ("array.axes.rows.most", 1.0)):
+        swept = pm.kernel(product, array.vary({f"device.{path}": [value, 2 * value]}), precision="int8",
+                          fidelity="dataflow")  # fmt: skip
+        one = pm.kernel(product, array.vary({f"device.{path}": 2 * value}), precision="int8", fidelity="dataflow")
+        assert swept.energy[1] == pytest.approx(one.energy, rel=1e-12)
+    small = {"device.memory.regs.capacity": [0.5, 2.0]}
+    swept = pm.kernel(product, array.vary(small), precision="int8", fidelity="dataflow")
+    assert list(swept.feasible) == [0.0, 1.0]
+    assert swept.reason[0].startswith("no mapping")
+    assert "no mapping" in swept.mapping[0]
+    with pytest.raises(InfeasibleError):
+        pm.kernel(product, array.vary({"device.memory.regs.capacity": 0.5}), precision="int8",
+                  fidelity="dataflow")  # fmt: skip
+
+
+@pytest.mark.parametrize("fidelity", ["roofline", "dataflow"])
+def test_passes_on_arrays_are_explained(fidelity):
+    """The static power and the energies of an array are varied like any number."""
+    answer = pm.forward("iegm-net", "gemmini", precision="int8", fidelity=fidelity)
+    assert "What would help latency" in answer.explain()

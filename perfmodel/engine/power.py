@@ -35,7 +35,7 @@ def energy_of(costs: Sequence[OpCost], system: System, duration: Value) -> Value
     asked = prices(system)
     if asked or any(cost.energy is not None for cost in costs):
         spent = total(_op_energy(cost, asked) for cost in costs)
-        return spent + (static or 0.0) * duration
+        return spent + (0.0 if static is None else static) * duration
     if peak is None:
         return np.nan * duration
     idle = IDLE_SHARE * peak if idle is None else idle

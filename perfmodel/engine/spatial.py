@@ -6,7 +6,7 @@ A mapping is searched per distinct op and point of the mesh.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
@@ -15,11 +15,11 @@ import numpy as np
 from perfmodel.algebra import Value, maximum, product
 from perfmodel.engine.dataflow.accelerator import Accelerator, Widths, widths
 from perfmodel.engine.dataflow.adapter import accelerator
-from perfmodel.engine.dataflow.mapper import MappingResult, map_op, spread_designs
+from perfmodel.engine.dataflow.mapper import MappingResult, map_op
 from perfmodel.engine.dataflow.problem import PRODUCTS
 from perfmodel.engine.power import prices
 from perfmodel.engine.roofline import OpCost, compute_format, cost
-from perfmodel.errors import ArgumentError
+from perfmodel.errors import ArgumentError, InfeasibleError
 from perfmodel.formats import Precision
 from perfmodel.hardware.array import SpatialArray
 from perfmodel.hardware.device import System
@@ -29,7 +29,7 @@ from perfmodel.ops.core import Op
 _FOUND: dict[tuple[Any, ...], MappingResult] = {}
 _MOST_KEPT = 10_000
 #: points of a mesh that one op may have
-_MOST_POINTS = 10_000
+MOST_POINTS = 10_000
 #: share of the fastest time that may be given up for a mapping of less energy: a few cycles of fill and drain
 SLACK = 1e-5
 
@@ -39,7 +39,7 @@ def mapped_cost(op: Op, system: System, precision: Precision, *, objective: str 
 
     Sizes and hardware numbers may be arrays: a mapping is searched per point.
     Time is never below the roofline: what the mapping does not model (elementwise tails) is bounded by it.
-    Raises InfeasibleError where no mapping fits.
+    Raises InfeasibleError where no mapping fits; on a mesh such a point is nan.
     """
     bound = cost(op, system, precision)
     if op.family not in PRODUCTS:
@@ -54,27 +54,55 @@ def mapped_cost(op: Op, system: System, precision: Precision, *, objective: str 
 def _figures(op: Op, system: System, precision: Precision, objective: str) -> tuple[Value, Value]:
     """Latency [s] and energy without static power [J], which is charged once for the whole pass."""
     found = mappings(op, system, precision, objective)
-    figures = np.empty((2, *found.shape))
+    figures = np.full((2, *found.shape), np.nan)
     for index in np.ndindex(found.shape):
+        if found[index] is None:
+            continue
         figures[(0, *index)] = found[index].latency
         figures[(1, *index)] = found[index].energy - found[index].price.energy.get("static", 0.0)
     return (figures[0], figures[1]) if found.shape else (float(figures[0]), float(figures[1]))
 
 
 def mappings(op: Op, system: System, precision: Precision, objective: str = "latency") -> Any:
-    """Best mapping at every point [mesh], an object array of MappingResult."""
-    array, wide, format_key = described(system, op, precision)
-    designs_shape, designs = spread_designs(array)
-    shape = np.broadcast_shapes(designs_shape, *(np.shape(bound) for bound in op.loops.values()))
-    if int(np.prod(shape)) > _MOST_POINTS:
-        raise ArgumentError("points", int(np.prod(shape)), f"at most {_MOST_POINTS} mappings of one op")
+    """Best mapping at every point [mesh], an object array of MappingResult.
+
+    On a mesh, None where no mapping fits; a single point raises InfeasibleError.
+    """
+    designs_shape = np.broadcast_shapes(*_shapes(system.device))
+    shape = mesh_shape(op, system)
+    if int(np.prod(shape)) > MOST_POINTS:
+        raise ArgumentError("points", int(np.prod(shape)), f"at most {MOST_POINTS} mappings of one op")
+    designs = [
+        described(replace(system, device=_at(system.device, designs_shape, index)), op, precision)
+        for index in np.ndindex(designs_shape)
+    ]
     number = np.broadcast_to(np.arange(len(designs)).reshape(designs_shape), shape)
     found = np.empty(shape, dtype=object)
     for index in np.ndindex(shape):
-        found[index] = best_mapping(
-            _at(op, shape, index), designs[number[index]], wide, format_key, objective
-        )
+        try:
+            found[index] = best_mapping(_at(op, shape, index), *designs[number[index]], objective)
+        except InfeasibleError:
+            if not shape:
+                raise
     return found
+
+
+def mesh_shape(op: Op, system: System) -> tuple[int, ...]:
+    """Shape of the mesh that sizes and hardware numbers span."""
+    return np.broadcast_shapes(*_shapes(system.device), *(np.shape(bound) for bound in op.loops.values()))
+
+
+def _shapes(part: Any) -> Iterator[tuple[int, ...]]:
+    """Shapes of the arrays in a description."""
+    if isinstance(part, np.ndarray):
+        yield part.shape
+    elif isinstance(part, (Mapping, tuple)):
+        for value in part.values() if isinstance(part, Mapping) else part:
+            yield from _shapes(value)
+    elif is_dataclass(part):
+        for f in fields(part):
+            if f.compare:
+                yield from _shapes(getattr(part, f.name))
 
 
 def best_mapping(
@@ -108,7 +136,9 @@ def _at(part: Any, shape: tuple[int, ...], index: tuple[int, ...]) -> Any:
     if isinstance(part, tuple):
         return tuple(_at(value, shape, index) for value in part)
     if is_dataclass(part) and not isinstance(part, type):
-        return replace(part, **{f.name: _at(getattr(part, f.name), shape, index) for f in fields(part)})
+        return replace(
+            part, **{f.name: _at(getattr(part, f.name), shape, index) for f in fields(part) if f.compare}
+        )
     return part
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from perfmodel.algebra import Value, minimum
 from perfmodel.hardware.device import System
-from perfmodel.scenario.solve import TOO_LARGE
+from perfmodel.scenario.solve import NO_MAPPING, TOO_LARGE
 from perfmodel.workload.workload import Workload
 
 REASONS = (
@@ -17,14 +17,23 @@ REASONS = (
     "tp must divide the heads, widths and vocabulary that it splits",
     "tp x pp must not exceed the devices of the system",
     "pp must divide the batch into whole micro-batches",
+    NO_MAPPING,
 )
 
 
-def reasons(workload: Workload, system: System, tp: Value, pp: Value, batch: Value, memory: Value) -> Any:
+def reasons(
+    workload: Workload, system: System, tp: Value, pp: Value, batch: Value, memory: Value, latency: Value
+) -> Any:
     """Code of the first reason against each point, 0 where there is none; an index into REASONS."""
     limit = system.device.main_memory.capacity
     too_large = (memory > limit) if limit is not None else np.False_
-    checks = [too_large, ~divides(workload, tp), tp * pp > system.count, np.mod(batch, pp) != 0]
+    checks = [
+        too_large,
+        ~divides(workload, tp),
+        tp * pp > system.count,
+        np.mod(batch, pp) != 0,
+        np.isnan(latency),
+    ]
     code: Any = np.zeros((), dtype=np.int64)
     for number, failed in reversed(list(enumerate(checks, start=1))):
         code = np.where(failed, number, code)

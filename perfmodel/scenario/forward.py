@@ -19,7 +19,7 @@ from perfmodel.hardware.catalog import system as system_of
 from perfmodel.hardware.device import Device, System
 from perfmodel.result import Result
 from perfmodel.scenario.feasible import divides
-from perfmodel.scenario.solve import TOO_LARGE, Scenario
+from perfmodel.scenario.solve import NO_MAPPING, TOO_LARGE, Scenario
 from perfmodel.workload.graph import Graph
 from perfmodel.workload.step import Step
 from perfmodel.workload.transforms import tensor_parallel
@@ -74,6 +74,7 @@ REASONS = (
     "tp must divide the heads, widths and vocabulary that it splits; 1 where no op can be split",
     "tp must not exceed the devices of the system",
     "context must be at least query (it holds the new tokens too)",
+    NO_MAPPING,
 )
 
 #: what may bound a pass; index = code
@@ -110,7 +111,7 @@ def metrics(
     device = system.device
     latency = total([c.busy_time for c in spent] + [c.serial_time for c in spent])
     footprint = capacity.footprint(graph, precision)
-    reason = _reason(system, tp, footprint.total, **rest)
+    reason = _reason(system, tp, footprint.total, latency, **rest)
     if np.any(reason > 0):
         latency = np.where(reason > 0, np.nan, latency)
     energy = energy_of(spent, system, latency) * tp
@@ -138,7 +139,15 @@ def metrics(
 
 
 def _reason(
-    system: System, tp: Any, memory: Any, *, workload: Workload, query: Any, context: Any, **_: Any
+    system: System,
+    tp: Any,
+    memory: Any,
+    latency: Any,
+    *,
+    workload: Workload,
+    query: Any,
+    context: Any,
+    **_: Any,
 ) -> Any:
     """Code of the first reason against each point, an index into REASONS."""
     limit = system.device.main_memory.capacity
@@ -147,6 +156,7 @@ def _reason(
         np.logical_not(divides(workload, tp)),
         tp > system.count,
         np.False_ if context is None else np.asarray(workload.generates & np.less(context, query)),
+        np.isnan(latency),
     ]
     code: Any = np.zeros((), dtype=np.int64)
     for number, failed in reversed(list(enumerate(checks, start=1))):

@@ -180,7 +180,9 @@ class Passes:
         ttft, tpot = self.times()
         footprint = self.memory()
         latency = ttft + (self.output - 1.0) * tpot
-        reason = reasons(self.workload, self.system, self.tp, self.pp, self.batch, footprint.total)
+        reason = reasons(
+            self.workload, self.system, self.tp, self.pp, self.batch, footprint.total, latency
+        )
         data = {
             "ttft": ttft,
             "tpot": tpot,

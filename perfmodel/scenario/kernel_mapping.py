@@ -12,12 +12,10 @@ from perfmodel.formats import Precision
 from perfmodel.hardware.array import SpatialArray
 from perfmodel.hardware.device import System
 from perfmodel.ops.core import Op
+from perfmodel.scenario.solve import NO_MAPPING
 
 #: what a block of a kernel family splits with others
 SPLIT_OF = {"matmul": "k", "attention": "the cache", "mla": "the cache"}
-#: arrays answer at most this many points: each is a search
-MOST_POINTS = 10_000
-NOT_ASKED = f"not searched: more than {MOST_POINTS:,} points"
 
 
 def mapping_texts(
@@ -69,17 +67,16 @@ def _words(family: str, rows: float, columns: float, split: float, waves: float,
 
 def _nest(op: Op, system: System, precision: Precision) -> Any:
     from perfmodel.engine.dataflow.problem import PRODUCTS
-    from perfmodel.engine.spatial import mappings
+    from perfmodel.engine.spatial import MOST_POINTS, mappings, mesh_shape
 
     if op.family not in PRODUCTS:
         return np.array(f"no mapping of {op.family}: the roofline answers", dtype=object)
-    points = int(np.prod(np.broadcast_shapes(*(np.shape(bound) for bound in op.loops.values()))))
-    if points > MOST_POINTS:
-        return np.array(NOT_ASKED, dtype=object)
+    if int(np.prod(mesh_shape(op, system))) > MOST_POINTS:
+        return np.array(f"not searched: more than {MOST_POINTS:,} points", dtype=object)
     found = mappings(op, system, precision)
     texts = np.empty(found.shape, dtype=object)
     for index in np.ndindex(found.shape):
-        texts[index] = found[index].text()
+        texts[index] = NO_MAPPING if found[index] is None else found[index].text()
     return texts
 
 

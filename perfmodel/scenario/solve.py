@@ -26,6 +26,8 @@ PointFunction = Callable[..., Mapping[str, Any]]
 
 #: first reason of every scenario that can run out of memory
 TOO_LARGE = "more memory needed than the device has"
+#: reason of the scenarios that map ops on an array
+NO_MAPPING = "no mapping of an op fits the memories of the array"
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ class Scenario:
         reason = self.reasons[int(np.asarray(data["reason"]))]
         if not reason:
             return
+        if reason == NO_MAPPING:
+            raise InfeasibleError(f"{inputs['workload'].name} on {inputs['system'].name}: {reason}")
         if reason != TOO_LARGE:
             given = ", ".join("none" if inputs[name] is None else f"{inputs[name]:g}" for name in self.blame)
             raise ArgumentError(", ".join(self.blame), given, reason)

@@ -41,7 +41,7 @@ from perfmodel.ops.core import Exchange, Op, Tensor, Work
 from perfmodel.result import Result
 from perfmodel.scenario.activations import CORE, Kept
 from perfmodel.scenario.feasible import divides, experts_of, layers_of
-from perfmodel.scenario.solve import TOO_LARGE, Scenario
+from perfmodel.scenario.solve import NO_MAPPING, TOO_LARGE, Scenario
 from perfmodel.workload.compression import trainable
 from perfmodel.workload.graph import Graph
 from perfmodel.workload.learning import (
@@ -71,6 +71,7 @@ REASONS = (
     "dp x micro_batch must divide the batch",
     "pp x interleave must not exceed the layers of the model",
     "ep must divide dp and the experts of a layer",
+    NO_MAPPING,
 )
 
 def training(
@@ -328,6 +329,7 @@ class TrainingStep:
             np.mod(self.batch, self.dp * self.micro_batch) != 0,
             self.pp * self.interleave > layers_of(self.workload),
             (np.mod(self.dp, self.ep) != 0) | (np.mod(experts_of(self.workload), self.ep) != 0),
+            np.isnan(seconds),
         ]
         reason: Any = np.zeros((), dtype=np.int64)
         for number, failed in reversed(list(enumerate(checks, start=1))):
