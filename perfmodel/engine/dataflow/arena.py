@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from perfmodel.engine.dataflow.accelerator import Level
-from perfmodel.engine.dataflow.kernel import Config, Kernel, Mask
+from perfmodel.engine.dataflow.kernel import Config, Kernel
 from perfmodel.engine.dataflow.mapping import Keep, Loop, LoopNest
-from perfmodel.engine.dataflow.options import Floats, Ints, Rows
+from perfmodel.engine.dataflow.options import Floats, Ints, Mask, Rows
 from perfmodel.engine.dataflow.plans import Plan
 from perfmodel.engine.dataflow.pricing import first_words
 from perfmodel.engine.dataflow.sheet import Sheet, Task

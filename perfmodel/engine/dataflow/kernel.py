@@ -11,29 +11,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from perfmodel.algebra import product
 from perfmodel.engine.dataflow.accelerator import Accelerator, Level, Widths
 from perfmodel.engine.dataflow.conventions import Conventions
-from perfmodel.engine.dataflow.options import Chains, Floats, Ints, Rows, iterations_of_chains
+from perfmodel.engine.dataflow.lines import Elements, Lines
+from perfmodel.engine.dataflow.options import Floats, Ints, Mask, Rows
 from perfmodel.engine.dataflow.pricing import tile_bytes
 from perfmodel.engine.dataflow.problem import Operand, Problem, window_cover
 from perfmodel.engine.dataflow.space import LoopClass, Stage, Structure
-from perfmodel.engine.dataflow.tables import (
-    Choice,
-    Counted,
-    Counts,
-    Moves,
-    StageLayout,
-    count_choices,
-    stage_layout,
-)
+from perfmodel.engine.dataflow.tables import Moves, StageLayout, stage_layout
 
-Mask = NDArray[np.bool_]
 
 @dataclass
 class Cost:
@@ -85,15 +75,15 @@ class Config:
         """How the structures of the blocks share costs, per stage from the first one inside."""
         return tuple(stage_layout(self, stage) for stage in range(1, self.blocks + 1))
 
-    def counts(self, moves: Moves, stage: int, spread: int, halo: int) -> Counts:
-        """Iterations behind the costs of moving a tensor into a stage."""
-        key = (moves.operand.name, stage, spread, halo)
-        if key not in self._counts:
-            self._counts[key] = count_choices(moves, self.classes, stage - 1, spread, halo)
-        return self._counts[key]
+    def lines(self, loops: Sequence[str], shared_halo: bool, timed: bool) -> Lines:
+        """What is counted for each row."""
+        key = tuple(loops), shared_halo, timed
+        if key not in self._lines:
+            self._lines[key] = Lines(self, *key)
+        return self._lines[key]
 
     @cached_property
-    def _counts(self) -> dict[tuple[str, int, int, int], Counts]:
+    def _lines(self) -> dict[tuple[tuple[str, ...], bool, bool], Lines]:
         return {}
 
     @cached_property
@@ -101,19 +91,6 @@ class Config:
         """Class of each loop; None for one that concerns all tensors."""
         found = {loop: group for s in self.structures for group in s[0].order for loop in group}
         return {loop: found.get(loop) for operand in self.operands for loop in sorted(operand.loops)}
-
-    @cached_property
-    def counted(self) -> dict[str, dict[Counted, list[bool]]]:
-        """Iterations that were asked for so far, by loop, and their flags."""
-        return {}
-
-    def flags(self, key: Counted) -> list[bool]:
-        """Whether lanes and factor of each block multiply, outermost first."""
-        idle, inner, spread, first = key
-        return [
-            flag for block in range(self.blocks)
-            for flag in (first <= block < spread, block <= inner and block not in idle)
-        ]
 
 
 class Kernel:
@@ -126,183 +103,57 @@ class Kernel:
         self.problem, self.accelerator, self.width = problem, accelerator, width
         self.conventions, self.config, self.rows, self.timed = conventions, config, rows, timed
         self.positions, self.priced = positions, priced
-        self.tables: dict[tuple[object, ...], Floats] = {}
-        self.counts: dict[tuple[str, Counted], Floats] = {}
+        self.lines = config.lines(list(problem.bounds), conventions.spatial_halo == "shared", timed)
+        self.tables = self.lines.tables(rows.chains)
 
     def view(self, picked: Ints | slice) -> View:
         """The same kernel looking at some rows."""
         index = {loop: index[picked] for loop, index in self.rows.index.items()}
         return View(self, index, picked, len(next(iter(index.values()))))
 
-    def count_table(self, loop: str, key: Counted) -> Floats:
-        """Non-empty iterations per chain, see Counted."""
-        if (loop, key) not in self.counts:
-            known = self.config.counted.setdefault(loop, {})
-            if key not in known:
-                known[key] = self.config.flags(key)
-            self._count(loop, [k for k in known if (loop, k) not in self.counts])
-        return self.counts[loop, key]
-
-    def choice_table(self, loop: str, choice: Choice) -> Floats:
-        """Iterations per chain, one line per key (one line if all keys count the same)."""
-        key = ("choice", loop, id(choice))
-        if key not in self.tables:
-            lines = np.stack([self.count_table(loop, counted) for counted in choice.counted])
-            self.tables[key] = lines if choice.which is None else lines[choice.which]
-        return self.tables[key]
-
-    def _count(self, loop: str, keys: Sequence[Counted]) -> None:
-        """Tables of many keys together: what one arena of a Config needed, the next one will need."""
-        chains: Chains = self.rows.chains[loop]
-        steps = np.stack([chains.lanes.T, chains.factors.T], axis=1).reshape(-1, len(chains.factors))
-        live = (steps > 1).any(axis=1)
-        known = self.config.counted[loop]
-        flags = np.array([known[key] for key in keys])
-        lines = iterations_of_chains(chains.bound, steps[live], flags[:, live])
-        for key, line in zip(keys, lines, strict=True):
-            self.counts[loop, key] = line
-
-    def tile_table(self, loop: str, block: int) -> Floats:
-        """Tile of the stage below a block per chain: without and with the block's own loop."""
-        key = ("tile", loop, block)
-        if key not in self.tables:
-            chains = self.rows.chains[loop]
-            size = chains.inside(block)
-            self.tables[key] = np.minimum([size, size * chains.factors[:, block]], chains.bound)
-        return self.tables[key]
-
 
 class View:
-    """Some rows of a kernel; what was gathered or counted for them is kept."""
+    """Some rows of a kernel."""
 
     def __init__(self, kernel: Kernel, index: Mapping[str, Ints], picked: Ints | slice, size: int) -> None:
-        self.kernel, self.index, self.picked, self.size = kernel, index, picked, size
-        self.cache: dict[tuple[object, ...], Any] = {}
-
-    def count(self, loop: str, idle: frozenset[int], inner: int, spread: int, first: int = 0) -> Floats:
-        """Iterations of a loop per row, see Counted."""
-        key = (loop, (idle, inner, spread, first))
-        found: Floats | None = self.cache.get(key)
-        if found is None:
-            found = self.cache[key] = self.kernel.count_table(*key).take(self.index[loop])
-        return found
+        self.kernel, self.picked, self.size = kernel, picked, size
+        self.lines = kernel.lines
+        self.values = kernel.lines.values(kernel.tables, index, size)
+        self.elements = {name: self._elements(made) for name, made in self.lines.elements.items()}
 
     def instances(self, stage: int) -> Floats:
         """Copies of a stage that share the work, as the busiest one sees it."""
-        key = ("instances", stage)
-        if key not in self.cache:
-            config = self.kernel.config
-            copies = np.ones(self.size)
-            for loop, chains in self.kernel.rows.chains.items():
-                if np.any(chains.lanes[:, :stage] > 1):
-                    busiest = self.count(loop, frozenset(), config.blocks, config.blocks, stage)
-                    copies = copies * float(self.kernel.problem.bounds[loop]) / busiest
-            self.cache[key] = copies
-        found: Floats = self.cache[key]
-        return found
+        return np.asarray(float(self.kernel.problem.macs) / self.values[self.lines.instances[stage]])
 
-    def tiles(self, operand: Operand, block: int, keys: Sequence[frozenset[LoopClass]]) -> Floats:
-        """Elements of the tile in the stage below a block, a line per key: classes that run inside it."""
-        groups = self.kernel.config.classes
-        sizes = {}
-        for loop in operand.loops:
-            within = np.array([int(groups[loop] in inside) for inside in keys])
-            if (loop, block) not in self.cache:
-                self.cache[loop, block] = self.kernel.tile_table(loop, block).take(self.index[loop], axis=1)
-            sizes[loop] = self.cache[loop, block][within]
-        return np.broadcast_to(np.asarray(operand.footprint(sizes), float), (len(keys), self.size))
+    def tiles(self, operand: Operand, stage: int) -> Floats:
+        """Elements of the tile in a stage, a line per key of its Tiles."""
+        plain, windows = self.lines.tiles[operand.name, stage]
+        found = self.values[plain]
+        for window, out, taps in windows:
+            found *= window.extent({window.out: self.values[out], window.kernel: self.values[taps]})
+        return found
 
     def compute(self) -> Floats:
         """Time steps per row [cycle]."""
-        kernel = self.kernel
-        last = kernel.config.blocks
-        steps = np.ones(self.size)
-        for loop in kernel.problem.bounds:
-            steps = steps * self.count(loop, frozenset(), last, 0)
-        return np.asarray(steps / kernel.accelerator.rate)
+        return np.asarray(self.values[self.lines.steps] / self.kernel.accelerator.rate)
 
-    def _choice(self, loop: str, choice: Choice) -> Floats:
-        """Iterations of a loop, one line per key (one line if all keys count the same)."""
-        return self.kernel.choice_table(loop, choice).take(self.index[loop], axis=1)
-
-    def _quiet(self, sets: Sequence[frozenset[str]], block: int) -> Mask:
-        """Per key, True where none of the loops runs in the block."""
-        found: Mask | None = self.cache.get(("quiet", tuple(sets), block))
-        if found is not None:
-            return found
-        quiet = np.ones((len(sets), self.size), dtype=bool)
-        for line, loops in zip(quiet, sets, strict=True):
-            for loop in loops:
-                key = ("idle", loop, block)
-                if key not in self.cache:
-                    once = self.kernel.rows.chains[loop].factors[:, block] == 1
-                    self.cache[key] = once[self.index[loop]]
-                line &= self.cache[key]
-        self.cache["quiet", tuple(sets), block] = quiet
-        return quiet
-
-    def _elements(self, moves: Moves, stage: int, spread: int, halo: int) -> Floats | float:
-        """Elements moved into a stage, lanes of the first `spread` blocks counted."""
-        config, bounds = self.kernel.config, self.kernel.problem.bounds
-        counts = config.counts(moves, stage, spread, halo)
-        amount: Floats | float = float(product(bounds[loop] for loop in moves.operand.plain))
-        for window, out, taps in zip(moves.operand.windows, counts.out, counts.taps, strict=True):
-            tiles = self._slid(window.out, out, counts, stage), self._slid(window.kernel, taps, counts, stage)
-            amount = amount * window_cover(window, bounds, *tiles)
-        return self._again(amount, counts, stage)
-
-    def _slid(
-        self, loop: str, choices: tuple[Choice, Choice, Choice], counts: Counts, stage: int
-    ) -> Floats:
-        """Iterations of a loop of a window that share no halo with the one before."""
-        base, once, beyond = choices
-        times = self._choice(loop, base)
-        if not counts.slides:
-            return times
-        classes = self.kernel.config.classes
-        bare = self._quiet([frozenset(d for d, group in classes.items() if group is None)], stage - 1)
-        times = np.where(bare, self._choice(loop, once), times)
-        if beyond is not once:
-            bare = bare & self._quiet([frozenset(classes)], stage - 2)
-            times = np.where(bare, self._choice(loop, beyond), times)
-        return times
-
-    def _again(self, amount: Floats | float, counts: Counts, stage: int) -> Floats | float:
-        """An amount times the iterations of unrelated loops that move it again."""
-        quiet = self._quiet(counts.loud, stage - 1) if counts.near else None
-        further = quiet & self._quiet(counts.loud, stage - 2) if quiet is not None and counts.far else None
-        for loop, (base, once, beyond) in counts.unrelated.items():
-            times = self._choice(loop, base)
-            # a choice between whole numbers as a sum: exact, and faster than a branch per number
-            if quiet is not None and once is not base:
-                times = times + quiet * (self._choice(loop, once) - times)
-            if further is not None and beyond is not once:
-                times = times + further * (self._choice(loop, beyond) - times)
-            amount = amount * times
-        return amount
-
-    def _tile(
-        self, moves: Moves, stage: int, spread: int, halo: int, elements: Floats | float
-    ) -> Floats | float | None:
-        """Elements of one transfer, the mean; None if only their sum matters."""
-        if not self.kernel.config.tiled:
-            return None
-        counts = self.kernel.config.counts(moves, stage, spread, halo)
-        number: Floats | float = 1.0
-        for loop, choice in counts.related.items():
-            number = number * self._choice(loop, choice)
-        return elements / self._again(number, counts, stage)
+    def _elements(self, made: Elements) -> tuple[Floats, Floats | None]:
+        """Elements moved, and those of one transfer, the mean (None if only their sum matters)."""
+        bounds = self.kernel.problem.bounds
+        again = made.again.of(self.values)
+        amount: Floats | float = float(product(bounds[loop] for loop in made.operand.plain))
+        for window, out, taps, where in made.windows:
+            amount = amount * window_cover(window, bounds, out.of(self.values), taps.of(self.values))[where]
+        tile = amount / self.values[made.related] if self.kernel.config.tiled else None
+        return amount * again, tile
 
     def cost(self, moves: Moves, stage: int) -> Cost:
         """Cost of moving a tensor into a stage, one line per key."""
         kernel, conventions, operand = self.kernel, self.kernel.conventions, moves.operand
-        outer = kernel.config.parent(operand.name, stage)
-        halo = outer if conventions.spatial_halo == "shared" else stage
-        outside = self._elements(moves, stage, outer, halo)
-        same = outer == stage - 1 and not kernel.config.stages[stage].axes
-        inside = outside if same else self._elements(moves, stage, stage, stage)
-        tile = self._tile(moves, stage, outer, halo, outside)
-        tiles = tile, tile if same else self._tile(moves, stage, stage, stage, inside)
+        outer, flow = kernel.config.parent(operand.name, stage), self.lines.flows[operand.name, stage]
+        elements, each = self.elements[operand.name]
+        outside, inside = elements[flow.outside], elements[flow.inside]
+        tiles = (None, None) if each is None else (each[flow.outside], each[flow.inside])
         if not operand.output:
             return self._flows(operand, outer, stage, outside, inside, 0.0, 0.0, None, tiles)
         whole = float(operand.footprint(kernel.problem.bounds))
@@ -310,21 +161,9 @@ class View:
         if conventions.first_accumulation == "read":
             back, received = outside * partial, inside * partial
         else:
-            back = outside - self._distinct(operand, outer)
-            received = inside - self._distinct(operand, stage)
+            back = outside - whole * self.values[flow.first_outside]
+            received = inside - whole * self.values[flow.first_inside]
         return self._flows(operand, outer, stage, back, received, outside, inside, partial, tiles)
-
-    def _distinct(self, operand: Operand, spread: int) -> Floats | float:
-        """Elements that meet each instance for the first time."""
-        key = ("distinct", operand.name, spread)
-        if key not in self.cache:
-            amount: Floats | float = float(operand.footprint(self.kernel.problem.bounds))
-            for loop in self.kernel.problem.bounds:
-                if loop not in operand.loops:
-                    amount = amount * self.count(loop, frozenset(), -1, spread)
-            self.cache[key] = amount
-        found: Floats | float = self.cache[key]
-        return found
 
     def _flows(
         self, operand: Operand, outer: int, stage: int, down: Floats | float, received: Floats | float,

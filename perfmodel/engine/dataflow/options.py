@@ -44,23 +44,23 @@ class Chains:
         return np.asarray(np.prod(self.factors[:, block + 1:] * self.lanes[:, block + 1:], axis=1))
 
 
-def iterations_of_chains(bound: float, steps: Floats, flags: Mask) -> Floats:
-    """count_iterations of many chains (columns of `steps`, outermost factor first) for several sets of flags.
+def iterations_of_chains(bound: Floats, steps: Floats, inside: Floats, flags: Mask) -> Floats:
+    """count_iterations of many chains (columns, outermost factor first) for several sets of flags.
 
-    steps  (factors, chains);  flags  (sets, factors), True where a factor multiplies
+    bound (chains);  steps (factors, chains);  inside (factors + 1, chains): product of a factor and those
+    inside it;  flags (sets, factors, chains): True where a factor multiplies
     """
-    inside = np.ones((len(steps) + 1, steps.shape[1]))
     full = np.ones((len(flags), *inside.shape))
-    np.multiply.accumulate(steps[::-1], out=inside[-2::-1])
-    np.multiply.accumulate(np.where(flags[:, ::-1, None], steps[::-1], 1.0), axis=1, out=full[:, -2::-1])
+    np.multiply.accumulate(np.where(flags, steps, 1.0)[:, ::-1], axis=1, out=full[:, -2::-1])
     found = full[:, 0].copy()
     cut = np.flatnonzero(np.abs(inside[0] - bound) > 1e-9 * bound)
     if cut.size:
-        rest, ragged = np.full((len(flags), cut.size), bound), np.zeros((len(flags), cut.size))
-        for step, flag in enumerate(flags.T[:, :, None]):
-            tile = inside[step + 1, cut]
+        flags, full, inside = flags[:, :, cut], full[:, :, cut], inside[:, cut]
+        rest, ragged = np.broadcast_to(bound[cut], found[:, cut].shape), np.zeros((len(flags), cut.size))
+        for step in range(len(steps)):
+            tile, flag = inside[step + 1], flags[:, step]
             blocks = np.floor(rest / tile)
-            ragged += flag * blocks * full[:, step + 1, cut]
+            ragged += flag * blocks * full[:, step + 1]
             rest = np.where(flag, rest - blocks * tile, np.minimum(rest, tile))
         found[:, cut] = ragged + (rest > 0)
     return found

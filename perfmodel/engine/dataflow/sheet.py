@@ -18,8 +18,8 @@ import numpy as np
 
 from perfmodel.engine.dataflow.accelerator import Accelerator, Widths
 from perfmodel.engine.dataflow.conventions import Conventions
-from perfmodel.engine.dataflow.kernel import Config, Mask, View
-from perfmodel.engine.dataflow.options import Floats, Ints
+from perfmodel.engine.dataflow.kernel import Config, View
+from perfmodel.engine.dataflow.options import Floats, Ints, Mask
 from perfmodel.engine.dataflow.plans import score
 from perfmodel.engine.dataflow.problem import Problem
 from perfmodel.engine.dataflow.tables import Moves, StageLayout, Tiles
@@ -134,7 +134,7 @@ class Sheet:
         for tiles in made.layout.tiles:
             level = self.config.holders[number][tiles.operand.name]
             if level is not None and not np.isinf(level.room):
-                each = view.tiles(tiles.operand, number - 1, tiles.keys)
+                each = view.tiles(tiles.operand, number)
                 made.tiles.setdefault(level.name, []).append((tiles, each))
 
     def masks(self, number: int, room: Room, picked: Ints | slice = slice(None)) -> tuple[Mask, Mask]:

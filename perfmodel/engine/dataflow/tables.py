@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -62,91 +62,6 @@ class StageLayout:
     segments: tuple[slice, ...]
     moves: tuple[Moves, ...]
     tiles: tuple[Tiles, ...]
-
-
-#: Iterations that count: in time those of blocks up to `inner` but not the `idle` ones, in space the lanes of
-#: blocks `first` to `spread`, the latter left out: (idle, inner, spread, first).
-Counted = tuple[frozenset[int], int, int, int]
-
-
-@dataclass(frozen=True, eq=False)
-class Choice:
-    """Distinct ways to count a loop, and the number of the way per key; None: one line serves all keys."""
-
-    counted: tuple[Counted, ...]
-    which: Ints | None
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Iterations behind the elements that move into a stage.
-
-    out, taps  of each window: in general, where no loop runs around the tile in its own block, and where none
-               runs in the next block outside either
-    unrelated  loop -> iterations that bring the tile again: in general, where nothing in the block disturbs
-               it (quiet), and where nothing in the next block outside does either
-    related    loop -> iterations that bring another tile
-    loud       per key, loops of the block that do disturb it
-    near, far  some key asks for the second and the third
-    slides     so do some windows
-    """
-
-    out: tuple[tuple[Choice, Choice, Choice], ...]
-    taps: tuple[tuple[Choice, Choice, Choice], ...]
-    unrelated: dict[str, tuple[Choice, Choice, Choice]]
-    related: dict[str, Choice]
-    loud: tuple[frozenset[str], ...]
-    near: bool
-    far: bool
-    slides: bool
-
-
-def _choose(keys: Sequence[Counted]) -> Choice:
-    numbers: dict[Counted, int] = {}
-    which = [numbers.setdefault(key, len(numbers)) for key in keys]
-    return Choice(tuple(numbers), None if len(numbers) == 1 else np.array(which, dtype=np.intp))
-
-
-def count_choices(
-    moves: Moves, classes: Mapping[str, LoopClass | None], block: int, spread: int, halo: int
-) -> Counts:
-    """What to count for each key of a tensor that moves into the stage below a block."""
-    operand = moves.operand
-
-    def related(loop: str) -> Choice:
-        idle = [frozenset([block]) if classes[loop] in still else frozenset() for still, _, _ in moves.keys]
-        return _choose([(i, block, spread, 0) for i in idle])
-
-    def window(loop: str) -> tuple[Choice, Choice, Choice]:
-        idle: list[list[frozenset[int]]] = [[], [], []]
-        for still, _, slides in moves.keys:
-            blocks = [block - i for i in range(3) if slides[i] == loop]
-            own = frozenset([block]) if classes[loop] in still else frozenset()
-            for most, found in enumerate(idle):
-                found.append(own.union(b for b in blocks if b >= block - most))
-        base, once, beyond = (_choose([(i, block, halo, 0) for i in each]) for each in idle)
-        once = base if idle[0] == idle[1] else once
-        return base, once, once if idle[1] == idle[2] else beyond
-
-    def unrelated(loop: str) -> tuple[Choice, Choice, Choice]:
-        group, idle = classes[loop], []
-        for still, (near, far), _ in moves.keys:
-            steps = 0 if group not in still else 1 if group not in near else 2 if group not in far else 3
-            idle.append([frozenset(block - i for i in range(min(steps, most))) for most in (1, 2, 3)])
-        base, once, beyond = (_choose([(i[n], block, spread, 0) for i in idle]) for n in range(3))
-        once = base if all(i[0] == i[1] for i in idle) else once
-        return base, once, once if all(i[1] == i[2] for i in idle) else beyond
-
-    found = {loop: unrelated(loop) for loop in classes if loop not in operand.loops}
-    out = tuple(window(w.out) for w in operand.windows)
-    taps = tuple(window(w.kernel) for w in operand.windows)
-    return Counts(
-        out, taps, found, {loop: related(loop) for loop in classes if loop in operand.loops},
-        tuple(frozenset(d for d in operand.loops if classes[d] not in still) for still, _, _ in moves.keys),
-        any(once is not base for base, once, _ in found.values()),
-        any(beyond is not once for _, once, beyond in found.values()),
-        any(beyond is not base for base, _, beyond in (*out, *taps)),
-    )
 
 
 def by_trail(structures: Iterable[Structure]) -> tuple[Structure, ...]:
