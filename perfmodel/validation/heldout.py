@@ -33,16 +33,40 @@ def constants(features: Any, values: Any) -> Any:
     return found / scale
 
 
-def held_out(features: Mapping[str, Sequence[float]], values: Mapping[str, float], row: str) -> float:
+def overlapping(features: Any, values: Any) -> Callable[[Any], Any]:
+    """Times of a device that works while a host prepares the next kernels, least squared relative error.
+
+    ``t = |host x first feature, device x the others|_4``, constants > 0; features [N, F], values [N].
+    Returns features [M, F] -> times [M].  The power joins the two as in the kernel models.
+    """
+    from scipy.optimize import least_squares
+
+    x, y = np.asarray(features, dtype=np.float64), np.asarray(values, dtype=np.float64)
+
+    def times(logs: Any, given: Any) -> Any:
+        parts = np.asarray(given, dtype=np.float64) * np.exp(logs)
+        return (parts[:, 0] ** 4 + parts[:, 1:].sum(axis=1) ** 4) ** 0.25
+
+    start = np.log(np.median(y) / np.median(x, axis=0))
+    found = least_squares(lambda logs: np.log(times(logs, x) / y), start).x
+    return lambda given: times(found, given)
+
+
+def held_out(
+    features: Mapping[str, Sequence[float]], values: Mapping[str, float], row: str, overlap: bool = False
+) -> float:
     """Value of `row` from the constants that the other rows give.
 
     features  row -> numbers; values: row -> measured value of rows that may be used
+    overlap   the first feature is of a host beside the device, see `overlapping`; else all add up
     """
     others = [name for name in features if name != row and name in values]
     if len(others) < len(features[row]):
         raise ArgumentError("rows", len(others), f"at least {len(features[row])} other rows")
-    fitted = constants([features[name] for name in others], [values[name] for name in others])
-    return float(np.dot(features[row], fitted))
+    known, times = [features[name] for name in others], [values[name] for name in others]
+    if overlap:
+        return float(overlapping(known, times)([features[row]])[0])
+    return float(np.dot(features[row], constants(known, times)))
 
 
 def network_features(
@@ -78,13 +102,14 @@ def network_work(
 
 
 def held_out_cases(
-    features: Mapping[str, Callable[[], Sequence[float]]], *, items: float = 0.0,
+    features: Mapping[str, Callable[[], Sequence[float]]], *, items: float = 0.0, overlap: bool = False,
     reason: str | Mapping[str, str] = "",
 ) -> None:
     """Predict each case of one device from the others, by what each asks of the device.
 
     features  case -> function that returns the numbers whose constants are fitted
     items     above 0: the published values are rates, `items` per fitted time
+    overlap   the first number is of a host that works beside the device
     """
     @cache
     def table() -> Mapping[str, Sequence[float]]:
@@ -96,5 +121,5 @@ def held_out_cases(
 
     @predicts({name: name for name in features}, fidelity="calibrated", reason=reason)
     def predicted(case: str) -> float:
-        found = held_out(table(), {name: time(name) for name in features}, case)
+        found = held_out(table(), {name: time(name) for name in features}, case, overlap)
         return items / found if items else found
