@@ -255,3 +255,32 @@ def test_sharded_weights_are_collected_once_each_way():
     gathers = 2 * 2 * 7 / 8 * 2 * pm.workload("llama-7b").parameters / 1e9  # two micro-batches, two bytes
     fast = pm.training("llama-7b", pm.system("a100-sxm-80gb", count=8), batch=16, sequence=128, dp=8, zero=1)
     assert sharded.step_time - whole.step_time == pytest.approx(gathers, abs=float(fast.step_time))
+
+
+def test_context_is_shared_out():
+    """Four devices hold a quarter of the tokens: the same products, a quarter each, and keys that go round."""
+    node = pm.system("h200-sxm", count=4)
+    one, four = (
+        pm.training("llama-3.2-1b", node, batch=8, sequence=8192, cp=cp, recompute="selective") for cp in (1, 4)
+    )
+    assert float(four.flops) == float(one.flops)
+    assert float(one.activations) / 4 == pytest.approx(float(four.activations))
+    sent = [row for row in four.breakdown().rows if "ring_all_gather" in str(row)]
+    assert len(sent) >= 2  # forward, and again backward
+    quarter = float(one.step_time) / 4
+    assert quarter < float(four.step_time) < 1.3 * quarter
+    hidden = pm.training(
+        "llama-3.2-1b", node, batch=8, sequence=8192, cp=[1, 4], recompute="selective", overlap=True
+    )
+    assert float(hidden.step_time[0]) == pytest.approx(float(one.step_time))
+    assert quarter < float(hidden.step_time[1]) < float(four.step_time)
+
+
+def test_context_that_cannot_be_shared_out_is_refused():
+    node = pm.system("h200-sxm", count=8)
+    with pytest.raises(pm.PerfmodelError, match="2 cp must divide the sequence"):
+        pm.training("llama-3.2-1b", node, batch=8, sequence=1000, cp=8)
+    with pytest.raises(ArgumentError, match="fused attention"):
+        pm.training("llama-3.2-1b", node, batch=8, sequence=1024, cp=8, attention="eager")
+    with pytest.raises(ArgumentError, match="fused attention"):
+        pm.training("mamba2-2.7b", node, batch=8, sequence=1024, cp=8)

@@ -50,7 +50,8 @@ def mla(
     kept = batch * context * width
     loops = {"b": batch, "h": heads, "s": query, "t": seen, "l": width}
     latent = Tensor("latent", ("b", "t", "l"), kind="kv", stored=kept)
-    facts = {"causal": causal, "absorbed": absorbed, "context": context, "pairs": pairs, "kv_rank": kv_rank}
+    facts = {"causal": causal, "absorbed": absorbed, "context": context, "window": selected, "pairs": pairs,
+             "kv_rank": kv_rank}
     soft = (Work("vector", 4.0 * pairs), Work("special", 1.0 * pairs))
     if absorbed:
         loops["e"] = kv_rank

@@ -29,6 +29,7 @@ class Kept:
 
     recompute    ``none``, ``selective`` (all but the core of attention) or ``full`` (inputs of layers only)
     sharers      devices that each keep a part of what all of them read whole (sequence parallelism)
+    gathered     devices that each keep a part of the keys and values (context parallelism)
     frozen       adapters alone learn: what fixed products read is not needed
     logit_bytes  bytes kept for each logit
     """
@@ -37,6 +38,7 @@ class Kept:
     precision: Precision
     recompute: str
     sharers: Value
+    gathered: Value
     frozen: bool
     logit_bytes: Value
 
@@ -79,5 +81,6 @@ class Kept:
                 continue  # made again from queries and keys
             split = op.split.get("tp")
             divided = split is not None and split.loop in tensor.axes
-            read = read + tensor.footprint(op.loops) / (1.0 if divided else self.sharers)
+            holders = self.gathered if tensor.kind == "kv" else 1.0
+            read = read + tensor.footprint(op.loops) / holders / (1.0 if divided else self.sharers)
         return op.count * read * size

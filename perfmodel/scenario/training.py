@@ -1,4 +1,4 @@
-"""Training step of a sequence model under tensor, pipeline and data parallelism.
+"""Training step of a sequence model under tensor, context, pipeline and data parallelism.
 
     step = (m + (pp - 1)/v) max((t_forward + t_backward) s, exchanges behind it)
            + exposed gradient all-reduce + optimiser
@@ -16,6 +16,8 @@ References
 [4] Dettmers et al., QLoRA, arXiv:2305.14314.
 [5] Lepikhin et al., GShard, arXiv:2006.16668 (expert parallelism).
 [6] DeepSeek-AI, DeepSeek-V3, arXiv:2412.19437, section 3.2.1 (DualPipe).
+[7] Liu et al., Ring Attention, arXiv:2310.01889; Llama Team, arXiv:2407.21783, section 3.3.2 (context
+    parallelism: keys and values are gathered, tokens dealt so that causal work is even).
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ from perfmodel.workload.learning import (
     with_dropout,
     with_loss,
 )
-from perfmodel.workload.partition import expert_parallel, merge_batches
+from perfmodel.workload.partition import context_parallel, expert_parallel, merge_batches
 from perfmodel.workload.partition import sequence_parallel as split_tokens
 from perfmodel.workload.step import Step
 from perfmodel.workload.transforms import tensor_parallel
@@ -67,10 +69,11 @@ REASONS = (
     "",
     TOO_LARGE,
     "tp must divide the heads, widths and vocabulary that it splits",
-    "tp x pp x dp must equal the devices used, at most those of the system",
+    "tp x cp x pp x dp must equal the devices used, at most those of the system",
     "dp x micro_batch must divide the batch",
-    "pp x interleave must not exceed the layers of the model",
+    "pp x interleave must not exceed the layers of the model, embedding and head counted",
     "ep must divide dp and the experts of a layer",
+    "2 cp must divide the sequence",
     NO_MAPPING,
 )
 
@@ -84,6 +87,7 @@ def training(
     pp: Any = 1,
     dp: Any = 1,
     ep: Any = 1,
+    cp: Any = 1,
     micro_batch: Any = 1,
     interleave: Any = 1,
     recompute: str = "none",
@@ -101,8 +105,9 @@ def training(
 
     workload           with ``transform.adapt``: only the adapters learn
     batch, sequence    global batch [sequences], tokens per sequence
-    tp, pp, dp         tensor-, pipeline- and data-parallel sizes; their product are the devices used
+    tp, cp, pp, dp     tensor-, context-, pipeline- and data-parallel sizes: their product are the devices
     ep                 data-parallel devices that share out the experts of a layer between them [5]
+    cp                 devices that share the tokens of a sequence; keys and values go round [7]
     micro_batch        sequences that one pipeline takes at a time
     interleave         model chunks per pipeline stage
     recompute          activations kept: all (``none``), all but the attention scores (``selective``), or the
@@ -112,8 +117,8 @@ def training(
     loss               ``fused`` keeps the probabilities of all positions in fp32; ``eager`` holds the logits
                        and two gradients too, as code of a framework does, ``eager16`` all in 16 bits
     dropout            of attention probabilities and before residual additions, as GPT is trained
-    overlap            the exchange of experts runs behind the products of another micro-batch [6]
-    zero               1: optimiser state, 2: gradients too, 3: weights too are sharded over dp
+    overlap            exchanges of experts and of keys and values run behind products [6, 7]
+    zero               1: optimiser state, 2: gradients too, 3: weights too are sharded over dp cp
 
     Metrics: step_time [s], throughput [token/s], mfu (causal model FLOP, recomputation not counted), memory,
     weights, activations [B per device], energy [J per step, all devices], power [W], flops [per step].
@@ -127,6 +132,7 @@ def training(
         "pp": whole("pp", pp),
         "dp": whole("dp", dp),
         "ep": whole("ep", ep),
+        "cp": whole("cp", cp),
         "micro_batch": whole("micro_batch", micro_batch),
         "interleave": whole("interleave", interleave),
         "system": system_of(system),
@@ -163,6 +169,7 @@ class TrainingStep:
         pp: Value,
         dp: Value,
         ep: Value,
+        cp: Value,
         micro_batch: Value,
         interleave: Value,
         recompute: str,
@@ -178,25 +185,28 @@ class TrainingStep:
     ) -> None:
         self.workload, self.system, self.precision, self.model = workload, system, precision, model
         self.batch, self.sequence, self.micro_batch = batch, sequence, micro_batch
-        self.tp, self.pp, self.dp, self.ep, self.interleave = tp, pp, dp, ep, interleave
+        self.tp, self.pp, self.dp, self.ep, self.cp, self.interleave = tp, pp, dp, ep, cp, interleave
         self.recompute, self.sequence_parallel, self.zero = recompute, sequence_parallel, zero
         self.overlap = overlap
         self.logit_bytes = LOGIT_BYTES[loss]
 
-        def passed(sequences: Value) -> Graph:
-            return workload.graph(Step(sequences, sequence, sequence, logits="all", attention=attention))
+        def passed(sequences: Value, tokens: Value = sequence / cp) -> Graph:
+            return workload.graph(Step(sequences, tokens, sequence, logits="all", attention=attention))
 
         def taught(graph: Graph) -> Graph:
             return with_loss(with_dropout(graph) if dropout else graph, loss)
 
-        self.whole = passed(micro_batch)
-        learns = taught(self.whole)
+        alone = np.all(np.equal(cp, 1.0))
+        self.whole = passed(micro_batch, sequence)
+        learns = taught(self.whole if alone else passed(micro_batch))
         if np.any(np.not_equal(ep, 1.0)):  # experts see the tokens of all that share them
-            spread = expert_parallel(ep, nodes=domains(system, ep * tp), stride=tp)
+            spread = expert_parallel(ep, nodes=domains(system, ep * tp * cp), stride=tp * cp)
             learns = spread(merge_batches(learns, taught(passed(micro_batch * ep))))
         #: adapters beside weights that stay as they are
         self.frozen = any(t.role == "adapter" for op in self.whole.ops for t in op.tensors)
         self.graph = tensor_parallel(tp)(learns)
+        if not alone:
+            self.graph = context_parallel(cp, stride=tp)(self.graph)
         if sequence_parallel:
             self.graph = split_tokens(tp)(self.graph)
 
@@ -229,7 +239,8 @@ class TrainingStep:
         experts = [op for op in self.graph.ops if "ep" in op.split]
         others = [op for op in self.graph.ops if "ep" not in op.split]
         found = []
-        for ops, devices in ((others, self.dp), (experts, self.dp / self.ep)):
+        replicas = self.dp * self.cp
+        for ops, devices in ((others, replicas), (experts, replicas / self.ep)):
             part = self.graph.with_ops(ops)
             learn = trainable(part) if self.frozen else part.elements("weight")
             found.append((learn * self.share, part.bytes("weight", self.precision) * self.share, devices))
@@ -237,11 +248,11 @@ class TrainingStep:
 
     def between_copies(self, pattern: str, elements: Sequence[Value]) -> Value:
         """Time of a collective of so many elements among the devices that hold the same weights [s]."""
-        if np.all(np.equal(self.dp, 1.0)):
+        if np.all(np.equal(self.dp * self.cp, 1.0)):
             return 0.0
         seconds: Value = 0.0
         for size, (_, _, devices) in zip(elements, self.copies, strict=True):
-            exchange = Exchange(pattern, size, devices, stride=self.tp * self.dp / devices)
+            exchange = Exchange(pattern, size, devices, stride=self.tp * self.dp * self.cp / devices)
             seconds = seconds + self.cost(Op("collective", {}, (), (), pattern, exchange=exchange)).time
         return seconds
 
@@ -260,8 +271,8 @@ class TrainingStep:
         """Time in which a micro-batch passes from chunk to chunk, forward and back [s]."""
         if np.all(np.equal(self.pp, 1.0)):
             return 0.0
-        state = self.whole.ops[0].elements(output=True)
-        exchange = Exchange("point_to_point", state, minimum(self.pp, 2.0), stride=self.tp * self.dp)
+        state, apart = self.whole.ops[0].elements(output=True) / self.cp, self.tp * self.cp * self.dp
+        exchange = Exchange("point_to_point", state, minimum(self.pp, 2.0), stride=apart)
         hop = Op("collective", {}, (), (), "stage_to_stage", exchange=exchange)
         return 2.0 * self.interleave * self.cost(hop).time
 
@@ -280,7 +291,8 @@ class TrainingStep:
         behind: Value = 0.0
         if self.overlap:
             passes = (*self.forward, *self.backward)
-            sent = total(c.time for c in passes if c.op.exchange and c.op.exchange.pattern == "all_to_all")
+            sent = total(c.time for c in passes if c.op.exchange and (
+                c.op.exchange.pattern == "all_to_all" or c.op.exchange.kind == "kv"))
             behind = minimum(sent, forward + backward - sent)
         products = (forward + backward - behind) * self.share
         # weights are collected while the layer before computes, messages travel behind another micro-batch
@@ -311,8 +323,9 @@ class TrainingStep:
             )
         # the first stage holds pp micro-batches of its layers; interleaving adds a little [2]
         chunks = 1.0 + (self.pp - 1.0) / (self.pp * self.interleave) * (self.interleave > 1.0)
-        kept = Kept(self.graph, self.precision, self.recompute, self.tp if self.sequence_parallel else 1.0,
-                    self.frozen, self.logit_bytes * np.equal(self.pp, 1.0))  # a later stage has the logits
+        sharers = self.tp if self.sequence_parallel else 1.0
+        logits = self.logit_bytes * np.equal(self.pp, 1.0)  # else a later stage has them
+        kept = Kept(self.graph, self.precision, self.recompute, sharers, self.cp, self.frozen, logits)
         return weights, chunks * self.pp * self.share * kept.total
 
     def metrics(self) -> dict[str, Any]:
@@ -320,15 +333,16 @@ class TrainingStep:
         seconds = self.step_time()
         weights, activations = self.memory()
         memory = weights + activations
-        devices = self.tp * self.pp * self.dp
+        devices = self.tp * self.cp * self.pp * self.dp
         limit = self.system.device.main_memory.capacity
         checks = [
             memory > limit if limit is not None else np.False_,
             np.logical_not(divides(self.workload, self.tp)),
             devices > self.system.count,
             np.mod(self.batch, self.dp * self.micro_batch) != 0,
-            self.pp * self.interleave > layers_of(self.workload),
+            self.pp * self.interleave > layers_of(self.workload) + 2.0,
             (np.mod(self.dp, self.ep) != 0) | (np.mod(experts_of(self.workload), self.ep) != 0),
+            (np.mod(self.sequence, 2.0 * self.cp) != 0) & (np.asarray(self.cp) > 1),
             np.isnan(seconds),
         ]
         reason: Any = np.zeros((), dtype=np.int64)
@@ -344,7 +358,7 @@ class TrainingStep:
         peak = self.system.device.compute["matrix"].peak.get(key, np.nan)
         spent = [*self.forward, *self.backward]
         # dynamic power while the passes run, idle power over the whole step
-        busy, passes = total(c.time for c in spent), self.micro_batches * self.dp * self.tp
+        busy, passes = total(c.time for c in spent), self.micro_batches * self.dp * self.cp * self.tp
         energy = energy_of(spent, self.system, busy) * passes
         energy = energy + energy_of((), self.system, seconds * devices - busy * passes)
         return {
@@ -371,4 +385,5 @@ def _phases(**point: Any) -> Mapping[str, Sequence[OpCost]]:
     return {"forward": step.forward, "backward": step.backward}
 
 
-TRAINING = Scenario("training", _metrics, _phases, reasons=REASONS, blame=("tp", "pp", "dp", "ep", "batch"))
+TRAINING = Scenario("training", _metrics, _phases, reasons=REASONS,
+                    blame=("tp", "cp", "pp", "dp", "ep", "batch"))

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from perfmodel.algebra import Value
+from perfmodel.errors import ArgumentError
 from perfmodel.ops.attention import attended_pairs
 from perfmodel.ops.core import Exchange, Op, Split
 from perfmodel.ops.moe import destinations
@@ -20,6 +21,9 @@ from perfmodel.workload.graph import Graph
 from perfmodel.workload.rewriting import StepTransform, Transform, each, scaled_work, with_tensors
 from perfmodel.workload.step import Step
 from perfmodel.workload.transforms import divide
+
+#: name ending of the message in which keys and values of a context go round
+RING = "_ring_all_gather"
 
 
 def expert_parallel(
@@ -84,27 +88,36 @@ def sequence_parallel(members: Value) -> Transform:
     return each(change)
 
 
-def context_parallel(members: Value) -> StepTransform:
+def context_parallel(members: Value, *, stride: Value = 1.0) -> StepTransform:
     """Give each of `members` devices an equal part of the new tokens and of the cache [4].
 
     Causal work is balanced by dealing each device an early and a late part.  Keys and values of the whole
     context go round: an all-gather per attention layer.
+
+    stride  devices between neighbours of the group
+    The graph raises ArgumentError where an op needs the whole context in another way (states, sparse or eager
+    attention).
     """
 
     def step(given: Step) -> Step:
         return replace(given, query=given.query / members)
 
     def change(op: Op) -> Iterable[Op]:
-        if op.family != "attention" or not any(t.kind == "kv" for t in op.tensors):
+        if not any(t.kind in ("kv", "state") for t in op.tensors):
             return [op]
-        query, context = op.loops["s"], op.attributes["context"]
-        causal, window = op.attributes["causal"], op.attributes["window"]
+        if op.family not in ("attention", "mla"):
+            raise ArgumentError("context_parallel", op.name, "a model whose every mixer is fused attention")
+        query, context, causal = op.loops["s"], op.attributes["context"], op.attributes["causal"]
+        window = op.attributes["window"]
         whole = attended_pairs(query * members, context, causal=causal, window=window)
         last = attended_pairs(query, context, causal=causal, window=window)
         balanced = scaled_work(op, whole / (members * last))
+        if causal and window is None:  # the context of which these would be the last queries
+            mean = whole / (members * query) + 0.5 * (query - 1.0)
+            balanced = replace(balanced, attributes={**op.attributes, "context": mean})
         keys = op.elements(kind="kv")
-        exchange = Exchange("all_gather", keys, members, kind="kv")
-        message = Op("collective", {}, (), (), f"{op.name}_ring_all_gather", op.count, exchange)
+        exchange = Exchange("all_gather", keys, members, kind="kv", stride=stride)
+        message = Op("collective", {}, (), (), f"{op.name}{RING}", op.count, exchange)
         kept = with_tensors(
             balanced, lambda t: replace(t, stored=t.storage(op.loops) / members) if t.kind == "kv" else t
         )
