@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("pp", 1, "pipeline stages"),
         ("dp", 1, "data-parallel replicas"),
         ("ep", 1, "replicas that share out the experts of a layer"),
+        ("cp", 1, "devices that share the tokens of a sequence"),
         ("micro-batch", 1, "sequences that a pipeline takes at a time"),
         ("interleave", 1, "model chunks per pipeline stage"),
     )
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--attention", default="fused", help="fused or eager")
     parser.add_argument("--loss", default="fused", help="fused, eager or eager16: what is kept of the logits")
     parser.add_argument("--dropout", action="store_true", help="dropout, as GPT is trained")
-    parser.add_argument("--overlap", action="store_true", help="experts exchange behind another micro-batch")
+    parser.add_argument("--overlap", action="store_true", help="exchanges of experts and contexts behind products")
     common.add_model(parser)
     common.add_views(parser)
     common.add_output(parser)
@@ -53,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
             pp=args.pp,
             dp=args.dp,
             ep=args.ep,
+            cp=args.cp,
             micro_batch=args.micro_batch,
             interleave=args.interleave,
             recompute=args.recompute,
