@@ -11,6 +11,9 @@ from perfmodel.algebra import is_symbolic
 from perfmodel.axes import Axis, as_axis, is_value
 from perfmodel.errors import ArgumentError, nearest
 
+#: every whole number up to here is a float of its own; products of sizes stay finite
+LARGEST = 2.0**53
+
 
 def number(
     name: str,
@@ -48,21 +51,29 @@ def number(
 
 
 def whole(name: str, value: Any, *, low: float = 1.0) -> Any:
-    """A whole number of at least `low`, or an axis of such numbers."""
-    return number(name, value, low=low, above=False, whole=True)
+    """A whole number of at least `low` that a float holds exactly, or an axis of such numbers."""
+    return number(name, value, low=low, above=False, high=LARGEST, whole=True)
 
 
 def choice(name: str, value: Any, choices: Iterable[str]) -> str:
     """One of the choices.  Raises ArgumentError with the nearest one."""
     known = tuple(choices)
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         close = nearest(value, known) if isinstance(value, str) else None
         raise ArgumentError(name, value, "one of " + ", ".join(known), close)
-    return str(value)
+    return value
+
+
+def text(name: str, value: Any) -> str:
+    """A text; what it may say is known further down."""
+    if not isinstance(value, str):
+        raise ArgumentError(name, value, "a text")
+    return value
 
 
 def _range_text(low: float, above: bool, high: float, is_whole: bool) -> str:
     kind = "a whole number" if is_whole else "a finite number"
     start = f"above {low:g}" if above else f"at least {low:g}"
-    end = f" and at most {high:g}" if high != float("inf") else ""
+    most = "2^53" if high == LARGEST else f"{high:g}"
+    end = f" and at most {most}" if high != float("inf") else ""
     return f"{kind} {start}{end}, or a list of such numbers"

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from perfmodel.algebra import is_symbolic
 from perfmodel.errors import ArgumentError
 
 
@@ -252,7 +253,10 @@ def _root(name: str, value: Any) -> str:
 
 
 def _map_axes(value: Any, path: str, function: Callable[[Axis], Any]) -> Any:
-    """Copy of `value` with `function` applied to each axis in it; parts without axes are not copied."""
+    """Copy of `value` with `function` applied to each axis in it; parts without axes are not copied.
+
+    Raises ArgumentError for a symbol: a scenario answers with numbers.
+    """
     if isinstance(value, Axis):
         return function(value)
     if isinstance(value, np.ndarray):
@@ -275,4 +279,6 @@ def _map_axes(value: Any, path: str, function: Callable[[Axis], Any]) -> Any:
             if new is not old:
                 changes[f.name] = new
         return replace(value, **changes) if changes else value
+    if is_symbolic(value):
+        raise ArgumentError(path, value, "numbers; formulas of symbols: pm.explain")
     return value

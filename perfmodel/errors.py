@@ -138,7 +138,7 @@ def _matches(word: str, choices: Iterable[str], limit: int) -> list[str]:
     by_lower: dict[str, str] = {}
     for choice in choices:
         by_lower.setdefault(choice.lower(), choice)
-    asked = word.lower()
+    asked = str(word).lower()
     close = difflib.get_close_matches(asked, by_lower, limit, 0.6)
     if len(asked) >= 3:  # "a100" stands for "a100-sxm-80gb", which is too long to look alike
         longer = [name for name in by_lower if asked in name]

@@ -4,9 +4,10 @@ import pickle
 
 import numpy as np
 import pytest
+import sympy
 
 import perfmodel as pm
-from perfmodel.errors import ArgumentError, SpecError
+from perfmodel.errors import ArgumentError, UnknownNameError, SpecError
 
 MODEL = "llama-3.1-8b"
 
@@ -104,14 +105,31 @@ REFUSED = [
     ("training with tp of nothing to split", lambda: pm.training("resnet-50", "h100-sxm5:8", batch=8, sequence=1, tp=8)),
     ("fidelity of cases", lambda: pm.validate("S110", fidelity="best")),
     ("sequence_parallel", lambda: pm.training(MODEL, "h100-sxm5:8", batch=8, sequence=64, tp=8, sequence_parallel="no")),
+    ("fidelity as an array", lambda: pm.inference(MODEL, "h100-sxm5", fidelity=np.array([1.0, 2.0]))),
+    ("option as an array", lambda: pm.inference(MODEL, "h100-sxm5", logits=np.array([1.0, 2.0]))),
+    ("zero as an array", lambda: pm.training(MODEL, "h100-sxm5", batch=1, sequence=8, zero=np.array([1, 2]))),
+    ("pattern as a number", lambda: pm.collective(5, 1e6, "dgx-h100")),
+    ("link as a list", lambda: pm.collective("all_reduce", 1e6, "dgx-h100", link=["nvlink"])),
+    ("precision of a number", lambda: pm.inference(MODEL, "h100-sxm5", precision={1: 2})),
+    ("size in two dimensions", lambda: pm.op.matmul(np.array([[1, 2]]), 4, 4)),
+    ("flag in two dimensions", lambda: pm.op.mla(1, 1, 64, 8, 512, 64, 128, 128, absorbed=np.array([[1, 2]]))),
+    ("more than a float counts", lambda: pm.kernel(pm.op.conv2d(1, 1e308, 8, 16, 16, 3), "h100-sxm5")),
+    ("symbol in a scenario", lambda: pm.inference(MODEL, "h100-sxm5", batch=sympy.Symbol("b"))),
+    ("symbol in an op", lambda: pm.kernel(pm.op.matmul(sympy.Symbol("m"), 4, 4), "h100-sxm5")),
 ]
 
 
 @pytest.mark.parametrize("call", [row[1] for row in REFUSED], ids=[row[0] for row in REFUSED])
 def test_refused(call):
     """Each of these was computed, or left the error tree."""
-    with pytest.raises(ArgumentError):
+    with pytest.raises((ArgumentError, UnknownNameError)):
         call()
+
+
+def test_padding_on_an_axis():
+    """Padding may be a word or a number, so also a list of numbers."""
+    swept = pm.kernel(pm.op.conv2d(1, 8, 8, 16, 16, 3, padding=[0, 1]), "h100-sxm5")
+    assert swept.flops[1] == pm.kernel(pm.op.conv2d(1, 8, 8, 16, 16, 3, padding="same"), "h100-sxm5").flops
 
 
 def test_count_of_numpy():

@@ -17,7 +17,7 @@ import numpy as np
 from perfmodel import ops
 from perfmodel.algebra import is_symbolic
 from perfmodel.arguments import choice, number, whole
-from perfmodel.axes import Axis
+from perfmodel.axes import Axis, is_value
 from perfmodel.errors import ArgumentError, UnknownNameError, nearest
 from perfmodel.ops.core import Op
 from perfmodel.ops.deferred import Deferred, op_or_deferred
@@ -79,7 +79,7 @@ def _bound(family: str, signature: inspect.Signature, args: Any, kwargs: Any) ->
 
 def _argument(family: str, key: str, parameter: inspect.Parameter, value: Any) -> Any:
     """One argument as the constructor wants it."""
-    if _on_mesh(value):
+    if is_value(value):
         return value
     kind, name = str(parameter.annotation), f"{family}.{key}"
     if kind == "bool":
@@ -101,11 +101,6 @@ def _argument(family: str, key: str, parameter: inspect.Parameter, value: Any) -
     if "Pair" in kind or (key in PAIRS and "str" in kind):
         return _pair(name, key, value)
     return _renamed(_size(family, key, name, kind, value), key)
-
-
-def _on_mesh(value: Any) -> bool:
-    """An array that a scenario has placed on its mesh already; it was checked where it came from."""
-    return isinstance(value, np.ndarray) and value.ndim > 1
 
 
 def _size(family: str, key: str, name: str, kind: str, value: Any) -> Any:
@@ -160,7 +155,7 @@ def _values(value: Any) -> Any:
     """Numbers of a checked argument as an array; None where there are none to compare."""
     if value is None or value is inspect.Parameter.empty or isinstance(value, str):
         return None
-    if is_symbolic(value) or _on_mesh(value):
+    if is_symbolic(value) or is_value(value):
         return None
     return np.atleast_1d(np.asarray(value.values if isinstance(value, Axis) else value, dtype=np.float64))
 

@@ -24,7 +24,7 @@ def output_size(
 
     ``floor((size + 2 padding - dilation (kernel - 1) - 1) / stride) + 1``
     """
-    if padding == "same":
+    if isinstance(padding, str) and padding == "same":
         return floor((size - 1) / stride) + 1
     if isinstance(padding, str) and padding != "valid":
         raise ArgumentError("padding", padding, "'same', 'valid', or positions on each side")

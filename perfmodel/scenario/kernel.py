@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 from perfmodel.algebra import total
-from perfmodel.arguments import number
-from perfmodel.engine.fidelity import cost_model
+from perfmodel.arguments import choice, number, text
+from perfmodel.engine.fidelity import FIDELITIES, cost_model
 from perfmodel.engine.roofline import collective_demand
 from perfmodel.errors import ArgumentError
 from perfmodel.formats import Precision
@@ -62,7 +62,7 @@ def kernel(
     inputs: dict[str, Any] = {"batch": 1.0, "query": 1.0, "context": None, "tp": 1.0}
     inputs |= {"system": system_of(system), "workload": Workload(name, "ops", Single(ops))}
     fixed = {"precision": precision_of(precision), "logits": "all", "attention": "fused"}
-    calibrated = fidelity == "calibrated"
+    calibrated = choice("fidelity", fidelity, FIDELITIES) == "calibrated"
     scenario = replace(
         FORWARD, name="kernel", more={"mapping": partial(_mapping, calibrated=calibrated, runtime=runtime)}
     )
@@ -107,6 +107,7 @@ def collective(
 
     where = system_of(system)
     inputs = {"size": number("size", size), "system": where}
+    pattern, link = text("pattern", pattern), text("link", link)
     mesh = Mesh.of(inputs)
     model, in_bytes = cost_model(fidelity, runtime), precision_of({"communication": "int8"})
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from perfmodel.arguments import choice
 from perfmodel.axes import Mesh, pick
-from perfmodel.engine.fidelity import cost_model
+from perfmodel.engine.fidelity import FIDELITIES, cost_model
 from perfmodel.engine.priors import derated
 from perfmodel.engine.roofline import OpCost
 from perfmodel.errors import ArgumentError, InfeasibleError
@@ -64,6 +65,7 @@ class Scenario:
         end  ``middle``, or the ``low`` or ``high`` end of the interval.
         Raises InfeasibleError or ArgumentError where a single point cannot be.
         """
+        fidelity = choice("fidelity", fidelity, FIDELITIES)
         if isinstance(runtime, str) and runtime and (fidelity == "calibrated" or runtime != "vllm"):
             runtime = kernels_of(runtime)  # refuses an unknown name, also where it would not be used
         asked = Asked(self, inputs, fixed, fidelity, runtime, end)

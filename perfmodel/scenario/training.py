@@ -142,7 +142,7 @@ def training(
     for name, flag in flags.items():
         if not isinstance(flag, bool):
             raise ArgumentError(name, flag, "True or False")
-    if zero not in (0, 1, 2, 3) or isinstance(zero, bool):
+    if not isinstance(zero, (int, float)) or zero not in (0, 1, 2, 3) or isinstance(zero, bool):
         raise ArgumentError("zero", zero, "0, 1, 2 or 3")
     fixed = {
         "recompute": choice("recompute", recompute, RECOMPUTE),
