@@ -7,7 +7,7 @@ import pytest
 import sympy
 
 import perfmodel as pm
-from perfmodel.errors import ArgumentError, UnknownNameError, SpecError
+from perfmodel.errors import ArgumentError, SpecError, UnknownNameError
 
 MODEL = "llama-3.1-8b"
 
