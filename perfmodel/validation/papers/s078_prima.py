@@ -45,7 +45,7 @@ def _tiers() -> list[Tier]:
 
 
 @predicts({f"S078-LAT-Llama-{2 * i + 1:02}": size for i, size in enumerate(_SIZES)}, reason={
-    "S078-LAT-Llama-01": "7 ms of a token do not shrink with the model: the 14 G one is 6 ms above its bound too",
+    "S078-LAT-Llama-01": "7 ms of a token do not depend on the model: that of 14 G is 6 ms off, too",
     "S078-LAT-Llama-07": "more than the printed free memory must hold pages: the model reads all from disk",
 })
 def one_device(size: str) -> float:
