@@ -98,7 +98,7 @@ def test_what_rows_tell_less_well_is_drawn_to_its_start():
 def test_a_kernel_that_no_donor_knows_is_nearer_to_its_start_and_to_the_kind_of_chip():
     donors = {"b200-sxm": {"vllm/cutlass/fp8": entry(dram=0.5, launch=9.0, step=1.0)}}
     starts = {"dram": 1.0, "launch": 1.5, "step": 1.0}
-    found = pass_on("l40s", "moe", "vllm/triton/fp8", donors, starts).values
+    found = pass_on("l40s", "mla_decode", "vllm/triton/fp8", donors, starts).values
     assert found["dram"] == pytest.approx(0.5**0.4)
     assert found["launch"] == pytest.approx(9.0**0.4 * 1.5**0.6)
     assert found["step"] == pytest.approx(2.5)
@@ -110,12 +110,6 @@ def test_a_product_hidden_by_the_floor_of_another_backend_tells_nothing():
     assert list(stand_ins("trtllm/new/fp8", known, "gemm")) == ["trtllm/b/fp8"]
     assert len(stand_ins("trtllm/new/fp8", {"vllm/a/fp8": entry(host=60.0)}, "gemm")) == 1  # better than nothing
     assert len(stand_ins("trtllm/new/fp8", known, "moe")) == 2
-
-
-def test_an_untuned_kernel_is_not_lent():
-    device, _, group = lineage().untuned[0].partition("/moe/")
-    donors = {device: {group: entry(dram=0.2), "trtllm/cutlass/fp8": entry(dram=1.0)}}
-    assert pass_on("l40s", "moe", group, donors, {"dram": 1.0}).values["dram"] == pytest.approx(1.0)
 
 
 def test_the_floor_of_a_caller_is_lent_within_its_backend():

@@ -21,6 +21,7 @@ from perfmodel.engine.kernels.attention_decode import DecodeCorrections, attenti
 from perfmodel.engine.kernels.attention_prefill import PrefillCorrections, attention_prefill_time
 from perfmodel.engine.kernels.calibration import Applied, corrections_for
 from perfmodel.engine.kernels.collective_kernels import CollectiveCorrections, collective_kernel_time
+from perfmodel.engine.kernels.expert_programs import expert_program
 from perfmodel.engine.kernels.facts import GpuFacts, KernelTime, gpu_facts
 from perfmodel.engine.kernels.gemm import GemmCorrections, Storage, gemm_time
 from perfmodel.engine.kernels.grouped import grouped_time
@@ -104,7 +105,8 @@ def _matmul(q: Question) -> KernelTime:
 def _grouped(q: Question) -> KernelTime:
     sizes = q.op.loops
     c = q.corrections("moe", MoeCorrections)
-    return grouped_time(sizes["m"], sizes["n"], sizes["k"], sizes["e"], q.storage(), q.gpu, c)
+    program = expert_program(q.origin[-1].group, q.gpu) if q.origin else None
+    return grouped_time(sizes["m"], sizes["n"], sizes["k"], sizes["e"], q.storage(), q.gpu, c, program)
 
 
 def _attention(q: Question) -> KernelTime:

@@ -97,7 +97,7 @@ def _robust(rows: int, weight: float) -> Any:
 
 
 def _starts(limits: Mapping[str, Any], start: Any) -> list[Any]:
-    """The documented start, then little overlap and whole waves, no split, tokens of other ranks computed."""
+    """The documented start, then little overlap and whole waves, no split."""
     names, out = list(limits), [start]
     loose = "split" not in names and {"overlap", "tail"} <= set(names)
     others = [{"overlap": 0.45, "tail": 0.95}] if loose else []
@@ -105,8 +105,6 @@ def _starts(limits: Mapping[str, Any], start: Any) -> list[Any]:
         others += [{"split": 2e3}, {"split": 2e3, "step": 12.0}]
     if "empty" in names:
         others.append({"empty": 0.95, "step": 8.0})
-    if "foreign" in names:
-        others.append({"foreign": 0.7})
     if "combine" in names and limits["combine"][1] > 1e4:
         others.append({"combine": 3e4, "step": 5.0})
     return [*out, *(_changed(start, names, changes) for changes in others)]

@@ -9,6 +9,7 @@ import numpy as np
 
 from perfmodel.engine.kernels.attention_decode import DecodeCorrections, attention_decode_time
 from perfmodel.engine.kernels.attention_prefill import PrefillCorrections, attention_prefill_time
+from perfmodel.engine.kernels.expert_programs import expert_program
 from perfmodel.engine.kernels.facts import GpuFacts, KernelTime
 from perfmodel.engine.kernels.gemm import GemmCorrections, gemm_time
 from perfmodel.engine.kernels.mla import MlaCorrections, mla_decode_time
@@ -179,11 +180,22 @@ def _moe_group(rows: Rows) -> Any:
     return label({**rows, "kernel_source": source}, "backend", "kernel_source", "dtype")
 
 
+#: experts of a token and of a layer in Nemotron-3, whose layers have no gate
+_WITHOUT_GATE = ((22, 512), (6, 128))
+
+
+def _gated(rows: Rows, source: str) -> Any:
+    """Whether a layer has two up projections: tables of TensorRT-LLM name those with one, vLLM's do not."""
+    pairs = [(rows["topk"] == k) & (rows["experts"] == experts) for k, experts in _WITHOUT_GATE]
+    bare = np.any(pairs, axis=0) & (source != "vllm_fused_moe")  # this function always has a gate
+    return ~bare & ("nongated" not in source)
+
+
 def _moe(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
     return moe_time(rows["tokens"], rows["hidden"], rows["inter"], rows["topk"], rows["experts"],
                     rows["moe_tp_size"], rows["moe_ep_size"], load_exponent(rows["distribution"]),
-                    storage_of(part(group, 2)), gpu, c, gated="nongated" not in part(group, 1),
-                    warp="marlin" in part(group, 1))
+                    storage_of(part(group, 2)), gpu, c, _gated(rows, part(group, 1)),
+                    expert_program(group, gpu))
 
 
 def _moe_products(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
@@ -195,7 +207,7 @@ def _moe_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:
     a, b, c, key = storage_of(part(group, 2))
     pairs = rows["tokens"] * rows["topk"] / rows["moe_ep_size"]
     local = rows["experts"] / rows["moe_ep_size"]
-    matrices = 2.0 if "nongated" in part(group, 1) else 3.0
+    matrices = np.where(_gated(rows, part(group, 1)), 3.0, 2.0)
     weights = matrices * rows["hidden"] * rows["inter"] / rows["moe_tp_size"]
     moved = np.minimum(local, pairs) * weights * b + pairs * rows["hidden"] * (a + c)
     return roofline(2.0 * pairs * weights, moved, gpu.matrix(key), gpu)

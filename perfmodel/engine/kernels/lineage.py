@@ -49,7 +49,6 @@ class Lineage:
     weights: Any = anything(doc="trait -> distance of two architectures that differ in it")
     scales: Any = anything(doc="correction -> rules: trait, worth by value of the trait, kernels (not) meant")
     whole: tuple[str, ...] = many(text(), doc="corrections lent as they are, not drawn to their start")
-    untuned: tuple[str, ...] = many(text(), doc="device/family/group of kernels that are not lent")
     alike: tuple[str, ...] = many(text(), doc="families whose other kernels tell as much as the same one")
     told: tuple[str, ...] = many(text(), doc="families whose formulas know the program of a source")
     architectures: Any = anything(doc="name -> devices (patterns) and traits")
@@ -192,13 +191,11 @@ def pass_on(device: str, family: str, group: str, donors: Mapping[str, Mapping[s
     offers, kernel = [], f"{family}/{group}"
     alike = family in lineage().alike
     for name, entries in (_same_formats(group, donors) if alike else donors).items():
-        known = {one: entry for one, entry in entries.items()
-                 if f"{name}/{family}/{one}" not in lineage().untuned} or entries
-        chosen = stand_ins(group, known, family)
+        chosen = stand_ins(group, entries, family)
         nearest = max(chosen, key=lambda one: chosen[one])
         kind, origin = likeness(group, nearest)
         score = kind + origin - PER_DISTANCE * distance(device, name)
-        each = [_without_caller(known[one]["values"], group, one, defaults) for one in chosen]
+        each = [_without_caller(entries[one]["values"], group, one, defaults) for one in chosen]
         starts = {one: start * worth(one, kernel, name) for one, start in defaults.items()}
         values = _mean(each, list(chosen.values()), starts)
         scaled = {one: value * scale(one, kernel, name, device) for one, value in values.items()}

@@ -4,12 +4,12 @@ The measured tables route by a rule of their own [3], and the model follows it:
 
     power law  experts draw x ~ x^-a on [1, 0.8 tokens] (fewer assignments than experts: on [0.01, 2]), scaled
                to the number of assignments and rounded; no expert gets more than all tokens
-    balanced   token i goes to the experts i + j experts / topk
+    balanced   token i goes to the experts i + j experts / topk; few tokens are spread over the first stride
     timed      the most loaded rank: quantile u -> u^(1 / h), h = 1 + 3.33 (ep - 1)^0.4 / local^0.75
 
 (h reproduces 3,771 simulated routings: 6 % on the tokens of that rank, 3 % on its touched experts).
 
-    blocks  = sum over touched experts of ceil(n / M) x ceil(N / 128), M chosen among 8 ... 128
+    blocks  = sum over touched experts of ceil(n / M) x ceil(N / columns), M and columns by the program
     weights = those of touched experts that did not stay in L2 since the layer ran before
     time    = launch + per local expert + sum over both products of |rounds x block, touched weights / DRAM|_p
               + movement
@@ -30,6 +30,7 @@ from typing import NamedTuple
 import numpy as np
 
 from perfmodel.algebra import Value
+from perfmodel.engine.kernels.expert_programs import ExpertProgram, block_rows
 from perfmodel.engine.kernels.facts import (
     GpuFacts,
     KernelTime,
@@ -43,9 +44,8 @@ from perfmodel.engine.kernels.facts import (
 )
 from perfmodel.engine.kernels.gemm import STEP_BYTES, Storage
 
-#: candidate rows of a block, and its columns
+#: candidate rows of a block
 ROWS = np.array([8.0, 16, 32, 64, 128])
-COLUMNS = 128.0
 #: quantiles of the experts of the timed rank
 QUANTILES = (np.arange(16) + 0.5) / 16
 #: the timed rank above the mean one: factor, power of the other ranks, power of the local experts
@@ -64,7 +64,7 @@ class MoeCorrections:
     compute: Value = correction(0.05, 1.5)  # matrix rate over 0.8 of the peak
     dram: Value = correction(0.3, 1.2)  # DRAM rate over 0.9 of nominal
     resident: Value = correction(0.02, 5.0)  # touched weights that stay in L2 over a third of it
-    step: Value = correction(0.05, 20.0)  # latency of one k-step over 150 clocks
+    step: Value = correction(0.05, 20.0)  # latency of one k-step over 150 clocks x the wait of the program
     tile: Value = correction(0.01, 10.0)  # loss of blocks with few rows over 0.05
     overlap: Value = correction(0.3, 5.0, 0.8)  # p of the soft maximum over 3
     tail: Value = correction(0.02, 1.0, 0.8)  # 1: whole waves
@@ -72,8 +72,7 @@ class MoeCorrections:
     floor: Value = correction(0.001, 20.0, 1.0)  # routing: growth with log2(1 + tokens) over 1 us
     write: Value = correction(0.03, 20.0, 0.5)  # epilogue rate over 0.8 of the DRAM rate
     start: Value = correction(0.001, 30.0, 0.3)  # start of a block over 2000 clocks
-    expert: Value = correction(0.0001, 30.0, 0.05)  # set-up per local expert over 1 us
-    foreign: Value = correction(1e-5, 1.0, 1e-5)  # share of the other ranks' tokens that are computed in vain
+    expert: Value = correction(0.0001, 30.0, 0.05)  # set-up per local expert over 1 us x that of the program
 
 
 class RankLoad(NamedTuple):
@@ -117,11 +116,15 @@ def _skewed(tokens: Value, topk: Value, experts: Value, ranks: Value, exponent: 
 
 
 def _even(tokens: Value, topk: Value, experts: Value, ranks: Value) -> RankLoad:
-    """Token i on the experts i + j stride: the first `local` ones of every stride fill first."""
+    """Token i on the experts i + j stride: the first `local` ones of every stride fill first.
+
+    Fewer tokens than a stride lie evenly on it.
+    """
     local, stride = np.maximum(experts / ranks, 1.0), np.ceil(experts / topk)
     mean = tokens * topk / ranks
     rounds = np.floor(tokens / stride)
     first = local * (rounds + np.minimum((tokens - rounds * stride) / local, 1.0))
+    first = np.where(tokens < stride, np.ceil(tokens * local / stride - 1e-9), first)
     assigned = np.where(local >= stride, mean, first)
     touched = np.minimum(assigned, local)
     return RankLoad(assigned, touched, touched * np.ceil(assigned / touched / ROWS - 1e-9))
@@ -134,7 +137,7 @@ def _mean(values: Value) -> Value:
 def moe_time(
     tokens: Value, hidden: Value, inner: Value, topk: Value, experts: Value, tensor_ranks: Value,
     expert_ranks: Value, exponent: Value, storage: Storage, gpu: GpuFacts, c: MoeCorrections | None = None,
-    gated: Value = True, warp: bool = False,
+    gated: Value = True, program: ExpertProgram | None = None,
 ) -> KernelTime:
     """Time of the routed experts of one layer on one rank [s].
 
@@ -143,31 +146,41 @@ def moe_time(
     exponent      of the power law of loads; 0: balanced
     storage       bytes of activations (a), weights (b), output (c) and the matrix format
     gated         two up projections instead of one
-    warp          kernel with matrix instructions of a single warp, which newer devices run at A100's rate [4]
+    program       what is known of the kernel; one with instructions of a single warp runs at A100's rate [4]
     """
-    c = c or MoeCorrections()
-    gpu = _at_warp_rate(gpu, storage.key) if warp else gpu
+    c, program = c or MoeCorrections(), program or ExpertProgram()
+    storage, gpu = as_computed(program, storage, gpu)
     assigned, hit, blocks = rank_load(tokens, topk, experts, expert_ranks, exponent)
     local = np.maximum(column(experts) / column(expert_ranks), 1.0)
     tokens, hidden = column(tokens), column(hidden)
-    others = np.maximum(tokens * column(topk) - assigned, 0.0)
-    blocks = blocks + c.foreign * others / ROWS
+    pairs = tokens * column(topk)
+    taken = block_rows(program, ROWS, pairs / local, tokens)
+    others = np.maximum(pairs - assigned, 0.0)
+    blocks = blocks + program.foreign * others / ROWS
     inner = column(inner) / column(tensor_ranks)
     up = np.where(np.asarray(gated)[..., None], 2.0, 1.0) * inner
     hw = facts_column(gpu)
     weights = hit * (up + inner) * hidden * storage.b
     cold = miss_share(weights, c.resident * hw.kept_bytes / 3.0)  # the tables repeat a layer
-    products = [_product(n, k, blocks, hit, assigned, cold, storage, hw, c)
+    products = [_product(n, k, blocks, hit, assigned, cold, storage, hw, c, program)
                 for n, k in ((up, hidden), (hidden, inner))]
     compute, memory = (products[0][i] + products[1][i] for i in (0, 1))
     work = products[0][2] + products[1][2]
     passes = 0.4 * (1.0 / column(gpu.dram) + 6.0 / column(gpu.l2))  # small kernels run from both
-    moved = c.move * (2.0 * assigned + 4.0 * tokens) * hidden * passes
-    launch = 10e-6 * c.launch + 1e-6 * c.floor * np.log2(1.0 + tokens) + 1e-6 * c.expert * local
+    passed = assigned + (program.whole or program.foreign) * others
+    moved = c.move * (2.0 * passed + 4.0 * tokens) * hidden * passes
+    launch = 10e-6 * c.launch + 1e-6 * (c.floor * np.log2(1.0 + tokens) + c.expert * program.setup * local)
     kernel = launch + work + moved
-    parts = fastest(kernel, seconds=kernel, compute=compute, memory=memory + moved, waves=products[0][3],
-                    launch=launch)
+    parts = fastest(np.where(taken, kernel, np.inf), seconds=kernel, compute=compute, memory=memory + moved,
+                    waves=products[0][3], launch=launch)
     return KernelTime(**parts)
+
+
+def as_computed(program: ExpertProgram, storage: Storage, gpu: GpuFacts) -> tuple[Storage, GpuFacts]:
+    """Operands as the kernel computes them, and the GPU with the matrix peak that its instructions reach."""
+    if program.wide:
+        storage = Storage(2.0, storage.b, storage.c, "bf16")
+    return storage, _at_warp_rate(gpu, storage.key) if program.single else gpu
 
 
 def _at_warp_rate(gpu: GpuFacts, key: str) -> GpuFacts:
@@ -177,17 +190,20 @@ def _at_warp_rate(gpu: GpuFacts, key: str) -> GpuFacts:
 
 
 def _product(n: Value, k: Value, blocks: Value, hit: Value, assigned: Value, cold: Value, storage: Storage,
-             hw: GpuFacts, c: MoeCorrections) -> tuple[Value, Value, Value, Value]:
+             hw: GpuFacts, c: MoeCorrections, program: ExpertProgram) -> tuple[Value, Value, Value, Value]:
     """Compute time, memory time, soft maximum and waves of one grouped product of `blocks` row blocks."""
-    power = 3.0 * c.overlap
+    power, columns = 3.0 * c.overlap, program.columns
     depth = STEP_BYTES / max(storage.a, storage.b, 1.0)
-    waves = wave_count(blocks * np.ceil(n / COLUMNS), hw.processors, c.tail)
+    waves = wave_count(blocks * np.ceil(n / columns), hw.processors, c.tail)
     rate = 0.8 * c.compute * hw.matrix(storage.key) / hw.processors
     loss = 1.0 + 0.05 * c.tile * (128.0 / ROWS - 1.0)
-    matrix = 2.0 * ROWS * COLUMNS * depth * loss / rate
-    feed = COLUMNS * depth * storage.b / (2.0 * hw.l2 / hw.processors)
-    step = soft_maximum(power, matrix, 150.0 * c.step / hw.clock, feed)
-    epilogue = ROWS * COLUMNS * storage.c / (0.8 * c.write * hw.dram / hw.processors)
+    matrix = 2.0 * ROWS * columns * depth * loss / rate
+    share = hw.l2 / hw.processors  # a cluster of two halves the fetches
+    fetched = columns * storage.b + ROWS * storage.a if program.alone else columns * storage.b / 2.0
+    feed = depth * fetched / share
+    step = soft_maximum(power, matrix, 150.0 * c.step * program.wait / hw.clock, feed)
+    valid = np.minimum(assigned / blocks, ROWS)  # rows of a block that are written
+    epilogue = valid * columns * storage.c / (0.8 * c.write * hw.dram / hw.processors)
     epilogue = epilogue + 2000.0 * c.start / hw.clock
     compute = waves * (np.ceil(k / depth) * step + epilogue)
     moved = cold * hit * n * k * storage.b + assigned * (k * storage.a + n * storage.c)
