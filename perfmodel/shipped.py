@@ -25,7 +25,8 @@ def names(name: str, first_key: str) -> tuple[str, ...]:
 
 
 def _first_key(path: Path) -> str:
-    with path.open(encoding="utf-8") as lines:
+    # what is no text has no first key; whoever loads the file says what is wrong with it
+    with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             if line.strip() and not line.startswith("#"):
                 return line.partition(":")[0].strip()

@@ -7,7 +7,8 @@ import pytest
 import sympy
 
 import perfmodel as pm
-from perfmodel.errors import ArgumentError, SpecError, UnknownNameError
+from perfmodel.errors import ArgumentError, PerfmodelError, SpecError, UnknownNameError
+from perfmodel.explore.measurements import read_columns
 
 MODEL = "llama-3.1-8b"
 
@@ -180,3 +181,32 @@ def test_empty_onnx_file(tmp_path):
     (tmp_path / "empty.onnx").write_bytes(b"")
     with pytest.raises(ArgumentError, match="at least one node"):
         pm.workload(tmp_path / "empty.onnx")
+
+
+@pytest.mark.parametrize("ask", [
+    lambda file: pm.device(file.with_suffix(".yaml")),
+    lambda file: pm.system(file.with_suffix(".yaml")),
+    lambda file: pm.workload(file.with_suffix(".yaml")),
+    lambda file: pm.workload(file.with_suffix(".json")),
+    lambda file: pm.calibrate("h100-sxm5", file),
+    lambda file: pm.serving(MODEL, "h100-sxm5", trace=str(file)),
+    lambda file: pm.validate(data=file),
+])  # fmt: skip
+def test_files_that_are_no_text(tmp_path, ask):
+    """A file of bytes is one clear error, whatever reads it."""
+    for ending in (".csv", ".yaml", ".json"):
+        (tmp_path / f"bytes{ending}").write_bytes(b"a\xe0\xff: 1\n\xfe,2\n")
+    with pytest.raises(PerfmodelError):
+        ask(tmp_path / "bytes.csv")
+
+
+def test_measurements_with_a_byte_order_mark(tmp_path):
+    """Spreadsheets put a mark before the first column."""
+    rows = "".join(f"{m},4096,4096,{1e-9 * m + 2e-5}\n" for m in (64, 128, 512, 1024, 2048, 4096, 8192, 16384))
+    texts = ["m,n,k,time\n" + rows, "\ufeffm,n,k,time\n" + rows]
+    found = []
+    for number, text in enumerate(texts):
+        file = tmp_path / f"times{number}.csv"
+        file.write_text(text, encoding="utf-8")
+        found.append(read_columns(file))
+    assert found[0] == found[1]

@@ -82,8 +82,12 @@ def read_columns(path: str | Path) -> dict[str, list[str]]:
     place = Path(path)
     if not place.is_file():
         raise ArgumentError("measurements", str(path), "the path of a CSV file, or columns")
-    with gzip.open(place, "rt", newline="") if place.suffix == ".gz" else place.open(newline="") as lines:
-        rows = [row for row in csv.reader(lines) if row]
+    opened = gzip.open if place.suffix == ".gz" else open
+    try:
+        with opened(place, "rt", newline="", encoding="utf-8-sig") as lines:
+            rows = [row for row in csv.reader(lines) if row]
+    except (OSError, UnicodeDecodeError, csv.Error, EOFError) as error:
+        raise ArgumentError("measurements", str(path), f"a CSV file in UTF-8 ({error})") from None
     if len(rows) < 2 or any(len(row) != len(rows[0]) for row in rows):
         raise ArgumentError("measurements", str(path), "a header line and rows of as many fields")
     return {name.strip(): [row[i].strip() for row in rows[1:]] for i, name in enumerate(rows[0])}

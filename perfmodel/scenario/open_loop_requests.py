@@ -154,7 +154,8 @@ def _file(text: str) -> tuple[Requests, ...]:
     if not path.is_file():
         raise ArgumentError("trace", text, f"the path of an existing file; a trace is {FORM}")
     try:
-        with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as lines:
+        opened = gzip.open if path.suffix == ".gz" else open
+        with opened(path, "rt", newline="", encoding="utf-8-sig") as lines:
             rows = list(csv.reader(lines))
     except (OSError, UnicodeDecodeError, csv.Error, EOFError) as error:
         raise SpecError([Fault(str(path), 1, 1, "trace", f"cannot be read: {error}", FORM)]) from None
