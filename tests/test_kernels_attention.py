@@ -18,6 +18,7 @@ from perfmodel.engine.kernels.splits import (
     graph_splits,
     latent_rule,
     query_copies,
+    resident_blocks,
     xqa_splits,
 )
 
@@ -150,8 +151,11 @@ def test_a_kernel_is_recognised_by_library_and_chip():
     assert latent_rule("default", "fp8", "wide", groups) == latent_rule("TRITON_MLA", "fp8", "wide", warps) == "best"
     pairs = dataclasses.replace(GPU, peak={"bf16": 1000e12})
     heads, cached = np.array([8.0, 8.0]), np.array([8.0, 2.0])
-    assert list(query_copies("torch_flow", heads, cached, 0.0 * heads, pairs)) == [0, 1]
-    assert list(query_copies("torch_flow", heads, cached, 0.0 * heads, groups)) == [0, 0]
+    assert query_copies("torch_flow", "bfloat16", "gqa", 8.0, 2.0, 0.0, pairs) == 1
+    assert query_copies("torch_flow", "bfloat16", "mha", 8.0, 8.0, 0.0, pairs) == 0
+    assert query_copies("torch_flow", "bfloat16", "gqa", 8.0, 2.0, 0.0, groups) == 0
+    assert query_copies("torch_flow", "fp8", "gqa", 8.0, 2.0, 0.0, groups) == -1  # rotates in the kernel itself
+    assert list(query_copies("vllm_flash_attn_fa2", "bfloat16", "gqa", heads, cached, 0.0 * heads, warps)) == [0, 2]
     assert at_warp_rate(pairs).matrix("bf16") == 2048 * 100 * 1e9
 
 
@@ -198,3 +202,15 @@ def test_the_cache_of_vllm_is_written_block_by_block():
     program = prefill_program("vllm_flash_attn_fa3", "bf16", "bfloat16", 8.0, 128.0, GPU)
     assert program.write == pytest.approx(512 / 2048 / 100 * 2 * 0.35e-6)  # 512 of 2048 threads, two accesses in turn
     assert (program.turned, prefill_program("torch_flow", "bf16", "bfloat16", 8.0, 128.0, GPU).turned) == (0, 1)
+
+
+def test_blocks_that_share_a_processor_start_beside_each_other():
+    groups = dataclasses.replace(GPU, peak={"bf16": 400e12})
+    small = dataclasses.replace(GPU, shared=102e3, vendor="NVIDIA")
+    assert resident_blocks("torch_flow", "bfloat16", "gqa", 8.0, 128.0, groups) == 1
+    assert list(resident_blocks("torch_flow", "fp8", "gqa", np.array([16.0, 17.0]), 128.0, groups)) == [3, 2]
+    # 64 queries, 128 keys and values with heads of 128 are 82 kB
+    assert resident_blocks("vllm_flash_attn_fa2", "bfloat16", "gqa", 8.0, 128.0, small) == 1
+    assert resident_blocks("vllm_flash_attn_fa2", "bfloat16", "gqa", 8.0, 128.0, dataclasses.replace(small, shared=168e3)) == 2
+    alone, shared = (decode(batch=4096, context=1, resident=r, rule="none").compute for r in (1.0, 2.0))
+    assert alone > 1.5 * shared

@@ -15,7 +15,7 @@ def test_the_rules_of_flash_attention_2_are_those_of_its_maker_alone():
     """The kernel that vLLM calls flash_attn on Intel splits the cache of one long sequence; that of CUDA does not."""
     assert split_rule("vllm_flash_attn", "bfloat16", "mha", gpu_facts(pm.device("a100-sxm-80gb"))) == "none"
     assert split_rule("vllm_flash_attn", "bfloat16", "mha", INTEL) == "best"
-    assert query_copies("vllm_flash_attn", 32.0, 8.0, 0.0, INTEL) == 0.0
+    assert query_copies("vllm_flash_attn", "bfloat16", "gqa", 32.0, 8.0, 0.0, INTEL) == 0.0
     assert facts_column(INTEL).vendor == "Intel"
 
 

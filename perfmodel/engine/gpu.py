@@ -28,7 +28,7 @@ from perfmodel.engine.kernels.grouped import grouped_time
 from perfmodel.engine.kernels.mla import MlaCorrections, mla_decode_time
 from perfmodel.engine.kernels.moe import MoeCorrections
 from perfmodel.engine.kernels.prefill_programs import prefill_program
-from perfmodel.engine.kernels.splits import latent_rule, query_copies, split_rule
+from perfmodel.engine.kernels.splits import latent_rule, query_copies, resident_blocks, split_rule
 from perfmodel.engine.kernels.stream import StreamCorrections, stream_time
 from perfmodel.engine.roofline import OpCost, collective_levels, compute_format, cost, moved_bytes
 from perfmodel.formats import Precision
@@ -145,7 +145,8 @@ def _attention_decode(q: Question) -> KernelTime:
         q.gpu,
         c,
         rule=rule,
-        copies=query_copies(source, np.asarray(heads), np.asarray(s["h"]), np.asarray(window), q.gpu),
+        copies=query_copies(source, cache, kind, *(np.asarray(v) for v in (heads, s["h"], window)), q.gpu),
+        resident=resident_blocks(source, cache, kind, s["g"], s["d"], q.gpu),
     )
 
 

@@ -21,6 +21,7 @@ from perfmodel.engine.kernels.splits import (
     latent_rule,
     matrix_per_clock,
     query_copies,
+    resident_blocks,
     split_rule,
 )
 from perfmodel.explore.kernel_tables import (
@@ -92,11 +93,12 @@ def _decode(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
     packed = share <= _LARGEST_GROUP.get(source, 1e9)
     if flash_2(source, gpu):  # these do not pack the heads of a group where a sliding window is set
         packed = packed & (rows["window"] == 0)
-    copies = query_copies(source, rows["n_heads"], rows["n_kv_heads"], rows["window"], gpu)
+    copies = query_copies(source, cache, mode, rows["n_heads"], rows["n_kv_heads"], rows["window"], gpu)
+    resident = resident_blocks(source, cache, mode, share, rows["head_dim"], gpu)
     rule = split_rule(source, cache, mode, gpu)
     return attention_decode_time(rows["batch"], rows["past_len"] + rows["q_len"], rows["n_heads"],
                                  rows["n_kv_heads"], rows["head_dim"], rows["window"],
-                                 BYTES.get(cache, 2.0), gpu, c, packed, rule, copies)
+                                 BYTES.get(cache, 2.0), gpu, c, packed, rule, copies, resident)
 
 
 def _prefill_group(rows: Rows) -> Any:

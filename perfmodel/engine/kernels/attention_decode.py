@@ -2,9 +2,9 @@
 
     blocks  = batch x heads that share a cache head (or each head alone) x splits of the cache
     step    = |matrix time, latency, bytes / (L2 + DRAM rate of a processor)|_p of 64 cached tokens
-    compute = whole rounds x (steps x step + start of a block)
+    compute = whole rounds x (steps x step + start of a block / blocks that share a processor)
     memory  = cache bytes that miss L2 / DRAM bandwidth
-    time    = |launch + |compute, memory|_p + joining of the splits + passes over the new token, host floor|_4
+    time    = |launch + |compute, memory|_p + joining of the splits + kernels and passes before it, host|_4
 
 References
 [1] Dao, Haziza, Massa, Sizov, Flash-Decoding for long-context inference, 2023.
@@ -38,6 +38,8 @@ TOKENS, ROWS = 64.0, 64.0
 GRAINS = {"masked": 8.0}
 #: [s] per sequence that a block takes to find its own among them (fitted once to FlashAttention-4 on H100)
 SEARCH = {"graph": 12e-9}
+#: [s] of a kernel more or less around it
+KERNEL = 2.5e-6
 #: p of the soft maximum; where warps of their own copy and multiply
 POWER = 2.0
 OVERLAP = {"fill": 4.0}
@@ -50,11 +52,11 @@ class DecodeCorrections:
     launch: Value = correction(0.1, 20.0)  # fixed time over 8 us
     dram: Value = correction(0.4, 1.2)  # DRAM rate over 0.9 of nominal
     step: Value = correction(0.05, 10.0)  # latency of a step over 1000 clocks at head size 128
-    combine: Value = correction(0.05, 10.0)  # joining of the splits, or copying of the queries, over 2.5 us
+    combine: Value = correction(0.05, 10.0)  # joining of the splits over 2.5 us
     resident: Value = correction(0.05, 4.0)  # cache that stays in L2 over half of it
     feed: Value = correction(0.05, 5.0)  # rate of one block over its share of L2 and DRAM
     row: Value = correction(0.001, 20.0, 0.5)  # passes over the new token's query and output (8 B)
-    start: Value = correction(0.01, 20.0)  # start of a block over 1.5 us
+    start: Value = correction(0.01, 20.0)  # start of a block over 5200 clocks
     size: Value = correction(0.01, 2.0, 0.2)  # growth of the start with the head size
     host: Value = correction(0.001, 60.0, 0.01)  # floor set by the caller over 8 us
 
@@ -62,7 +64,7 @@ class DecodeCorrections:
 def attention_decode_time(
     batch: Value, context: Value, heads: Value, kv_heads: Value, head_dim: Value, window: Value,
     kv_bytes: float, gpu: GpuFacts, c: DecodeCorrections | None = None, packed: Value = True,
-    rule: str = "best", copies: Value = 0.0,
+    rule: str = "best", copies: Value = 0.0, resident: Value = 2.0,
 ) -> KernelTime:
     """Time of one decode step of attention [s].
 
@@ -72,6 +74,7 @@ def attention_decode_time(
     packed          the query heads of a cache head share a block [2]; else each head is a block
     rule            how the library splits the cache, one of `splits`; best: chosen for the whole context
     copies          kernels before and after it, see `query_copies`
+    resident        blocks that share a processor and start beside each other, see `resident_blocks`
     """
     c = c or DecodeCorrections()
     hw = facts_column(gpu)
@@ -92,11 +95,12 @@ def attention_decode_time(
     feed = 2.0 * TOKENS * head_dim * kv_bytes / (c.feed * (hw.l2 + hw.dram) / hw.processors)
     power = OVERLAP.get(rule, POWER)
     step = soft_maximum(power, matrix, latency, feed)
-    start = 1.5e-6 * c.start * (1.0 + c.size * (head_dim - 64.0) / 64.0) + SEARCH.get(rule, 0.0) * batch
+    start = 5200.0 / hw.clock * c.start * (1.0 + c.size * (head_dim - 64.0) / 64.0) / column(resident)
+    start = start + SEARCH.get(rule, 0.0) * batch
     sums = split * batch * heads * head_dim * 8.0
     joined = 2.5e-6 * c.combine + sums / (0.5 * hw.l2) + hw.crossing(sums)
     merged = walked > 2.0 * TOKENS if rule == "even" else split > 1.0
-    fixed = 8e-6 * c.launch + np.where(merged, joined, 0.0) + 2.5e-6 * c.combine * column(copies)
+    fixed = 8e-6 * c.launch + np.where(merged, joined, 0.0) + KERNEL * column(copies)
     fixed = fixed + c.row * batch * heads * head_dim * 8.0 / hw.dram
     grain = GRAINS.get(rule, TOKENS)
 

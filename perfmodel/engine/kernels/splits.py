@@ -10,9 +10,9 @@
     best   the fastest by the model
 
 References
-[1] NVIDIA, TensorRT-LLM, decoderXQAImplCommon.h, fmhaKernels.h, xqaDispatcher.cpp and mla_sm120.cu,
-    https://github.com/NVIDIA/TensorRT-LLM.
-[2] Dao-AILab, flash-attention, heuristics.h, https://github.com/Dao-AILab/flash-attention.
+[1] NVIDIA, TensorRT-LLM, decoderXQAImplCommon.h, decoderXQAImplJIT.cpp, fmhaKernels.h, xqaDispatcher.cpp,
+    mha_sm90.cu and mla_sm120.cu, https://github.com/NVIDIA/TensorRT-LLM.
+[2] Dao-AILab, flash-attention, heuristics.h and tile_size.h, https://github.com/Dao-AILab/flash-attention.
 [3] vLLM, vllm/config/attention.py, https://github.com/vllm-project/vllm.
 """
 
@@ -156,14 +156,47 @@ def split_rule(source: str, cache: str, mode: str, gpu: GpuFacts) -> str:
     return "none" if cache == "fp8" and "fp4" in gpu.peak else "xqa"
 
 
-def query_copies(source: str, heads: Value, kv_heads: Value, window: Value, gpu: GpuFacts) -> Any:
+def query_copies(source: str, cache: str, mode: str, heads: Value, kv_heads: Value, window: Value,
+                 gpu: GpuFacts) -> Any:
     """Kernels before and after the attention itself, beyond the one that every engine has.
 
     FlashAttention-2 packs heads that share a cache head and unpacks their output; one cache head needs none,
     its query heads lie together [2].  TensorRT-LLM's kernels of datacentre Blackwell are told the lengths of
-    the sequences by a kernel before them [1].
+    the sequences by a kernel before them, those called through FlashInfer get their queries converted; its
+    kernel of 8-bit caches on Hopper rotates queries and keys itself [1].
     """
+    none = np.zeros_like(np.asarray(heads, dtype=float) + kv_heads + window)
+    if source == "torch_flow" and mode != "mha":
+        blackwell = np.mean(matrix_per_clock(gpu)) > TENSOR_MEMORY
+        return none + (1.0 if blackwell else -1.0 if _grouped_xqa(cache, gpu) else 0.0)
+    if (source, cache) == ("torch_flow_flashinfer", "fp8"):
+        return none + 1.0
     shares = (heads > kv_heads) & (kv_heads > 1.0) & (window == 0.0)
-    if source == "torch_flow" and np.mean(matrix_per_clock(gpu)) > TENSOR_MEMORY:
-        return np.where(heads > kv_heads, 1.0, 0.0)
-    return np.where(shares, 2.0, 0.0) if flash_2(source, gpu) else np.zeros_like(shares * 1.0)
+    return np.where(shares, 2.0, none) if flash_2(source, gpu) else none
+
+
+def _grouped_xqa(cache: str, gpu: GpuFacts) -> bool:
+    """Whether TensorRT-LLM takes its XQA kernel of warp groups: Hopper with a cache of 8 bits [1]."""
+    return cache == "fp8" and WARP_LEVEL < float(np.mean(matrix_per_clock(gpu))) < TENSOR_MEMORY
+
+
+def resident_blocks(source: str, cache: str, mode: str, group: Value, head_dim: Value, gpu: GpuFacts) -> Any:
+    """Blocks that share a processor, or that a persistent block prepares ahead.
+
+    XQA with warp groups asks for three, two for large blocks; single warps leave room for one, as does
+    FlashAttention-3 [1, 2].  FlashAttention-2 holds tiles of 64 queries and of 256, 128 or 64 keys and values
+    in shared memory [2].  Else two.
+
+    group  query heads of a cache head
+    """
+    head_dim = np.asarray(head_dim, dtype=float)
+    if source in ("vllm_flash_attn_fa3", "flash_attention"):
+        return np.ones_like(head_dim)
+    if flash_2(source, gpu):
+        keys = np.where(head_dim <= 64.0, 256.0, np.where(head_dim <= 128.0, 128.0, 64.0))
+        return np.clip(np.floor(gpu.shared / (2.0 * head_dim * (64.0 + 2.0 * keys))), 1.0, 2.0)
+    if source != "torch_flow" or mode == "mha" or np.mean(matrix_per_clock(gpu)) > TENSOR_MEMORY:
+        return np.full_like(head_dim, 2.0)
+    if _grouped_xqa(cache, gpu):
+        return np.where(head_dim * 8.0 * np.ceil(group / 8.0) <= 2048.0, 3.0, 2.0)
+    return np.ones_like(head_dim)
