@@ -145,7 +145,9 @@ def _attention_decode(q: Question) -> KernelTime:
         q.gpu,
         c,
         rule=rule,
-        copies=query_copies(source, cache, kind, *(np.asarray(v) for v in (heads, s["h"], window)), q.gpu),
+        copies=query_copies(
+            source, cache, kind, np.asarray(heads), np.asarray(s["h"]), np.asarray(window), q.gpu
+        ),
         resident=resident_blocks(source, cache, kind, s["g"], s["d"], q.gpu),
     )
 
