@@ -21,6 +21,9 @@ from perfmodel.engine.dataflow.space import Structure, classes
 _CHUNK = 4096
 #: Largest grid of rows x structure combinations priced at once.
 _GRID = 1 << 17
+# The C library hands memory back to the system after every array of a megabyte, and each page costs more than
+# the numbers on it, until it has once seen a larger block freed.
+np.empty(3 << 20)
 
 @dataclass
 class Best:
@@ -136,14 +139,25 @@ class Arena:
 
     def _lead(self, bound: Floats) -> None:
         """Least bound of each plan, and its row."""
-        order = np.lexsort((bound, self.origin))
-        numbers, starts = np.unique(self.origin[order], return_index=True)
-        for number, row in zip(numbers, order[starts], strict=True):
-            self.first[number], self.least[number] = int(row), float(bound[row])
+        order = np.argsort(self.origin, kind="stable")
+        plans, ranked = self.origin[order], bound[order]
+        starts = np.flatnonzero(np.diff(plans, prepend=-1))
+        least = np.minimum.reduceat(ranked, starts) if len(starts) else ranked
+        hits = np.flatnonzero(ranked == np.repeat(least, np.diff(starts, append=len(plans))))
+        rows = order[hits[np.searchsorted(hits, starts)]]
+        for number, row, value in zip(plans[starts].tolist(), rows.tolist(), least.tolist(), strict=True):
+            self.first[number], self.least[number] = row, value
 
-    def factors(self, row: int) -> dict[str, Floats]:
-        """Temporal factors of a row by loop, outermost block first."""
-        return {loop: self.rows.chains[loop].factors[index[row]] for loop, index in self.rows.index.items()}
+    def factors(self, rows: Sequence[int]) -> dict[str, tuple[list[list[int]], list[list[int]]]]:
+        """Per loop and row, temporal factors and the tiles that they make, outermost block first."""
+        found = {}
+        for loop, index in self.rows.index.items():
+            chains, picked = self.rows.chains[loop], index[rows]
+            factors = chains.factors[picked]
+            sizes = (chains.lanes[picked] * factors)[:, ::-1]
+            tiles = np.multiply.accumulate(sizes, axis=1)[:, ::-1]
+            found[loop] = factors.astype(int).tolist(), tiles.astype(int).tolist()
+        return found
 
     def _sheet(self, start: int) -> Sheet:
         """Costs of a run of rows; kept if asked for, or if they are all."""

@@ -27,7 +27,9 @@ def rows_lent(
         kept = [[row[loop] if row else (1,) * len(forced)] for row in own]
         every = np.concatenate([np.array(kept, float), lent], axis=1)
         every = _covering(bound, lanes[:, None], every, [loop in block for block in forced])
-        equal = np.all(every[:, :, None] == every[:, None, 1:], axis=3)
+        # chains of one plan differ in the factors inside the outermost one, if at all
+        inner = every[:, :, 1:].transpose(2, 0, 1)
+        equal = np.logical_and.reduce(inner[:, :, :, None] == inner[:, :, None, 1:])
         same.append(np.argmax(equal, axis=1))
         chains[loop] = Chains(
             float(bound), np.repeat(lanes, lenders + 1, axis=0), every.reshape(-1, every.shape[2])

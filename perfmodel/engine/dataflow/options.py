@@ -219,7 +219,7 @@ def build_rows(
         chains = {loop: tree.chains for loop, tree in trees.items()}
         parts.append(Rows(chains, index, which[plan], ()))
     kept = [_only(part, source[part.plan] == at) for at, part in enumerate(parts)]
-    return _merge(kept, tuple(made.full(number) for number in range(len(plans))))
+    return merge(kept, tuple(made.full(number) for number in range(len(plans))))
 
 
 def rows_near(
@@ -320,7 +320,7 @@ def _only(rows: Rows, kept: Mask) -> Rows:
     return Rows(rows.chains, index, rows.plan[kept], ())
 
 
-def _merge(parts: Sequence[Rows], complete: tuple[bool, ...]) -> Rows:
+def merge(parts: Sequence[Rows], complete: tuple[bool, ...]) -> Rows:
     """One table of rows from several."""
     parts = [part for part in parts if len(part)] or list(parts[:1])
     chains: dict[str, Chains] = {}

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -25,7 +24,16 @@ from perfmodel.engine.dataflow.arena import Arena, Best, forced
 from perfmodel.engine.dataflow.conventions import Conventions
 from perfmodel.engine.dataflow.lending import rows_lent
 from perfmodel.engine.dataflow.mapping import LoopNest
-from perfmodel.engine.dataflow.options import Near, build_rows, number_of_chains, rows_near
+from perfmodel.engine.dataflow.options import (
+    Fits,
+    Lanes,
+    Near,
+    Rows,
+    build_rows,
+    merge,
+    number_of_chains,
+    rows_near,
+)
 from perfmodel.engine.dataflow.plans import Plan, plans
 from perfmodel.engine.dataflow.problem import Problem
 from perfmodel.engine.dataflow.sheet import Task
@@ -200,21 +208,22 @@ class _Run:
         arena.improve(self.best, level.slack)
         for at, number in enumerate(numbers):
             self.complete[number] = arena.complete[at] and level.slack == 0
-            self._move(number, arena, at)
+        self._move(numbers, arena)
 
-    def _move(self, number: int, arena: Arena, at: int) -> bool:
-        """Take the first row of a plan if it is better than its state; True if it is."""
-        known = self.states.get(number)
-        if not np.isfinite(arena.least[at]) or (known and arena.least[at] >= known.value * (1 - 1e-9)):
-            return False
-        lanes, row = self.plans[number].lanes, arena.factors(arena.first[at])
-        chains = {loop: tuple(int(n) for n in factors.tolist()) for loop, factors in row.items()}
-        tiles = {}
-        for loop, chain in chains.items():
-            inwards = map(operator.mul, reversed(lanes[loop]), reversed(chain))
-            tiles[loop] = tuple(itertools.accumulate(inwards, operator.mul))[::-1]
-        self.states[number] = _State(number, chains, tiles, arena.least[at])
-        return True
+    def _move(self, numbers: Sequence[int], arena: Arena) -> list[int]:
+        """Take the first row of each plan that is better than its state; these plans."""
+        better = []
+        for at, number in enumerate(numbers):
+            known = self.states.get(number)
+            least = arena.least[at]
+            if math.isfinite(least) and (known is None or least < known.value * (1 - 1e-9)):
+                better.append((at, number))
+        rows = arena.factors([arena.first[at] for at, _ in better])
+        for row, (at, number) in enumerate(better):
+            chains = {loop: tuple(factors[row]) for loop, (factors, _) in rows.items()}
+            tiles = {loop: tuple(own[row]) for loop, (_, own) in rows.items()}
+            self.states[number] = _State(number, chains, tiles, arena.least[at])
+        return [number for _, number in better]
 
     def _count(self, arena: Arena) -> None:
         self.rows += len(arena.rows)
@@ -234,38 +243,45 @@ class _Run:
                 left = [n for n in left if alike not in self.states[n].tried]
             moved: list[int] = []
             for _, same in itertools.groupby(sorted(left, key=self._config), key=self._config):
-                moved += self._sweeps(list(same), move, donors, slack)
+                moved += self._sweep(list(same), move, donors, slack)
             left = moved
-
-    def _sweeps(self, numbers: list[int], move: _Move, donors: list[_State], slack: float) -> list[int]:
-        """All plans of a move, or the first ones: as many as about `most` rows allow."""
-        first = 2 if move.most else len(numbers)
-        before = self.rows
-        moved = self._sweep(numbers[:first], move, donors, slack)
-        spent = self.rows - before
-        further = int((move.most - spent) * first / max(spent, 1))
-        if move.most and further > 1:
-            moved += self._sweep(numbers[first:first + further], move, donors, slack)
-        return moved
 
     def _sweep(self, numbers: list[int], move: _Move, donors: list[_State], slack: float) -> list[int]:
         """Take the best neighbour of each state over all groups of loops; plans that moved."""
-        if not numbers:
-            return []
         if donors:
             own = [state.chains if (state := self.states.get(number)) else None for number in numbers]
             rows = partial(rows_lent, own=own, tiles=[donor.tiles for donor in donors])
         else:
-            around = [(at, near) for at, n in enumerate(numbers) for near in self._neighbours(n, move)]
-            rows = partial(rows_near, around=around)
+            rows = partial(self._near, numbers, move)
         arena = Arena(self.task, [self.plans[number] for number in numbers], rows)
         self._count(arena)
         arena.improve(self.best, slack)
-        moved = [number for at, number in enumerate(numbers) if self._move(number, arena, at)]
+        moved = self._move(numbers, arena)
         if not donors:
-            for number in set(numbers).difference(moved):
+            seen = {numbers[at] for at in np.flatnonzero(np.bincount(arena.origin)).tolist()}
+            for number in seen.difference(moved):
                 self.states[number].tried.add(move._replace(states=0, rounds=0))
         return moved
+
+    def _near(
+        self, numbers: list[int], move: _Move, bounds: Mapping[str, int], plans: Sequence[Lanes],
+        forced: Sequence[frozenset[str]], fits: Fits,
+    ) -> Rows:
+        """Neighbours of the states of all plans, or of the first ones: as many as about `most` rows allow."""
+        def near(start: int, stop: int) -> Rows:
+            around = [
+                (at, each) for at, number in enumerate(numbers[start:stop], start)
+                for each in self._neighbours(number, move)
+            ]
+            return rows_near(bounds, plans, forced, fits, around)
+
+        if not move.most:
+            return near(0, len(numbers))
+        made = near(0, 2)
+        further = int((move.most - len(made)) * 2 / max(len(made), 1))
+        if further < 2 or len(numbers) <= 2:
+            return made
+        return merge([made, near(2, 2 + further)], made.complete)
 
     def _neighbours(self, plan: int, move: _Move) -> list[dict[str, Near]]:
         """Tile sizes around the state of a plan, one set per group of loops."""

@@ -8,7 +8,6 @@ stages; its cycles take each port at its best, which is a lower bound.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,8 +25,6 @@ from perfmodel.engine.dataflow.tables import Moves, StageLayout, Tiles
 
 Room = Mapping[str, float]
 
-#: Numbers in an array of lower bounds; several such arrays stay in the cache of one core.
-_BLOCK = 1 << 13
 #: Added to a cost, it changes none.
 _NOTHING = 1e-300
 
@@ -42,7 +39,7 @@ class Task:
     width: Widths
     conventions: Conventions
 
-    @property
+    @cached_property
     def timed(self) -> bool:
         """True if the objective needs cycles."""
         return self.objective != "energy" or bool(np.any(self.accelerator.static_power))
@@ -163,13 +160,8 @@ class Sheet:
 
     def bounds(self, room: Room) -> Floats:
         """Lower bound of the objective per row; exact for an energy without static power."""
-        least = np.empty(self.size)
-        # every combination of trails is a line; few rows at a time keep the lines in the cache
-        step = max(_BLOCK // math.prod(len(layout.segments) for layout in self.config.layout), 128)
-        for start in range(0, self.size, step):
-            part = slice(start, start + step)
-            least[part] = _Bounds(self, room, part).least()
-        return least
+        least = _Bounds(self, room).least()
+        return np.broadcast_to(least, self.size)
 
     def cycles(self, ports: Mapping[str, Floats], compute: Floats) -> Floats:
         """Cycles of the busiest port, or of the array."""
@@ -232,16 +224,16 @@ class Sheet:
 
 
 class _Bounds:
-    """Minima over the structures of each stage for some rows, by trail of each block and state of the sums.
+    """Minima over the structures of each stage for all rows, by trail of each block and state of the sums.
 
     Arrays have the shape (structures of the stage, trails of all blocks but the last one, states of the
     stages whose tiles are wide or narrow by a choice further inside, rows); an axis may have length 1.
     """
 
-    def __init__(self, sheet: Sheet, room: Room, rows: slice) -> None:
-        self.sheet, self.rows = sheet, rows
+    def __init__(self, sheet: Sheet, room: Room) -> None:
+        self.sheet = sheet
         blocks = sheet.config.blocks
-        self.masks = [sheet.masks(number, room, rows) for number in range(1, blocks + 1)]
+        self.masks = [sheet.masks(number, room) for number in range(1, blocks + 1)]
         self.unsettled = [
             stage for stage, child in sheet.child.items()
             if sheet.config.layout[child - 1].shape[2] > 1 and self._differ(stage)
@@ -253,7 +245,7 @@ class _Bounds:
         """Lower bound of the objective per row."""
         sheet = self.sheet
         energy: Floats | float = sheet.task.base_energy
-        wait = sheet.edges[self.rows]
+        wait = sheet.edges
         ports: dict[str, Floats] = {}
         for number, stage in enumerate(sheet.stages, start=1):
             with np.errstate(divide="ignore"):  # next to nothing where a tile fits, infinite where not
@@ -264,8 +256,7 @@ class _Bounds:
             for name, times in stage.ports.items():
                 busy = self._minimum(number, times, over)
                 ports[name] = ports[name] + busy if name in ports else busy
-        compute = sheet.fixed_cycles[self.rows] if sheet.task.timed else sheet.fixed_cycles
-        cycles = sheet.cycles(ports, compute) + wait
+        cycles = sheet.cycles(ports, sheet.fixed_cycles) + wait
         if sheet.task.priced:
             value = score(sheet.task.objective, energy, cycles, sheet.task.accelerator)
         else:
@@ -291,8 +282,7 @@ class _Bounds:
         """(far, near, own, rows) with all axes."""
         far, near, own, size = values.shape
         shape = (own, *self._shape(number, far, near), size)
-        moved = values.transpose(2, 0, 1, 3).reshape(shape)
-        return moved if size == 1 else moved[..., self.rows]
+        return values.transpose(2, 0, 1, 3).reshape(shape)
 
     def _good(self, number: int) -> Mask:
         """Structures whose tiles fit and that leave the sums in the given state."""
