@@ -210,3 +210,19 @@ def test_measurements_with_a_byte_order_mark(tmp_path):
         file.write_text(text, encoding="utf-8")
         found.append(read_columns(file))
     assert found[0] == found[1]
+
+
+def test_a_collective_has_an_interval_and_is_explained():
+    """As every other answer; one device has nothing to send."""
+    answer = pm.collective("all_reduce", [1e6, 1e8], "dgx-h100")
+    assert np.all(answer.high.latency > answer.low.latency)
+    assert "nvlink bandwidth" in pm.collective("all_reduce", 1e8, "dgx-h100").explain()
+    assert pm.collective("all_reduce", 1e8, "h100-sxm5").latency == 0.0
+
+
+def test_breakdown_counts_ops_without_arithmetic():
+    """An operator that only moves data has 0 FLOP, which is not unknown."""
+    answer = pm.forward(MODEL, "h100-sxm5", batch=1, query=16)
+    rows = answer.breakdown().to_dict()["rows"]
+    assert sum(row["flops"] for row in rows) == pytest.approx(answer.flops)
+    assert sum(row["bytes"] for row in rows) == pytest.approx(answer.bytes)

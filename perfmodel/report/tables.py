@@ -79,10 +79,10 @@ def _op_rows(phase: str, costs: Sequence[OpCost]) -> Iterator[tuple[Any, ...]]:
             time,
             time / whole,
             bound_of(cost),
-            flops or None,
-            moved or None,
-            flops / moved if moved and flops else None,
-            flops / time if time and flops else None,
+            flops,
+            moved,
+            flops / moved if moved else None,
+            flops / time if time else None,
         )
 
 

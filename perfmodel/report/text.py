@@ -36,7 +36,7 @@ HEADLINES: Mapping[str, str] = {
     "power": "power, all devices",
     "cost_per_token": "cost per token",
     "flops": "operations",
-    "bytes": "memory traffic",
+    "bytes": "traffic",
     "intensity": "operational intensity",
 }
 
@@ -63,6 +63,7 @@ def title(result: Result) -> str:
         if (
             name in UNSAID
             or any(value is nothing for nothing in (None, False))
+            or (isinstance(value, str) and not value)
             or (isinstance(value, float) and value in (0.0, float("inf")))
             or name in result.axes
         ):

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from perfmodel.algebra import total
+import numpy as np
+
+from perfmodel.algebra import Value, total
 from perfmodel.arguments import choice, number, text
-from perfmodel.engine.fidelity import FIDELITIES, cost_model
-from perfmodel.engine.roofline import collective_demand
+from perfmodel.engine.fidelity import FIDELITIES, CostModel
+from perfmodel.engine.roofline import OpCost, collective_demand
 from perfmodel.errors import ArgumentError
 from perfmodel.formats import Precision
 from perfmodel.formats import precision as precision_of
@@ -22,6 +24,7 @@ from perfmodel.result import Result
 from perfmodel.scenario.forward import FORWARD, graph_of
 from perfmodel.scenario.kernel_mapping import as_labels, mapping_texts
 from perfmodel.scenario.runtime_names import kernels_of
+from perfmodel.scenario.solve import Scenario
 from perfmodel.workload.graph import Graph
 from perfmodel.workload.step import Step
 from perfmodel.workload.workload import Workload
@@ -93,7 +96,12 @@ def _labelled(texts: Any, labels: dict[str, Any]) -> Mapping[str, Any]:
 
 
 def collective(
-    pattern: str, size: Any, system: str | Device | System, *, link: str = "", fidelity: str = "roofline",
+    pattern: str,
+    size: Any,
+    system: str | Device | System,
+    *,
+    link: str = "",
+    fidelity: str = "roofline",
     runtime: str = "vllm",
 ) -> Result:
     """Time of a collective over all devices of a system.
@@ -103,20 +111,31 @@ def collective(
     link     the one link that carries it; empty: the fastest, and wider ones beyond its devices
     Metrics: latency [s], throughput [B/s of the tensor], bytes sent per device over all links [B].
     """
-    from perfmodel.axes import Mesh
+    inputs = {"size": number("size", size), "system": system_of(system)}
+    fixed = {"pattern": text("pattern", pattern), "link": text("link", link)}
+    return COLLECTIVE.solve(inputs, fixed, fidelity, runtime)
 
-    where = system_of(system)
-    inputs = {"size": number("size", size), "system": where}
-    pattern, link = text("pattern", pattern), text("link", link)
-    mesh = Mesh.of(inputs)
-    model, in_bytes = cost_model(fidelity, runtime), precision_of({"communication": "int8"})
 
-    def solve(size: Any, system: System) -> dict[str, Any]:
-        exchange = Exchange(pattern, size, system.count, link=link)
-        op = Op("collective", {}, (), (), pattern, exchange=exchange, launches=0.0)
-        latency = model(op, system, in_bytes).time
-        asked = collective_demand(exchange, in_bytes, system)
-        sent = total(amount for resource, amount in asked.items() if resource.startswith("links."))
-        return {"latency": latency, "throughput": size / latency, "bytes": sent}
+#: a message is counted in bytes
+IN_BYTES = precision_of({"communication": "int8"})
 
-    return Result("collective", fidelity, mesh.axes, mesh.evaluate(solve, inputs), inputs, where)
+
+def _exchanged(
+    *, pattern: str, size: Value, link: str, system: System, model: CostModel, **_: Any
+) -> Mapping[str, Sequence[OpCost]]:
+    exchange = Exchange(pattern, size, system.count, link=link)
+    op = Op("collective", {}, (), (), pattern, exchange=exchange, launches=0.0)
+    return {"collective": [model(op, system, IN_BYTES)]}
+
+
+def _collective(
+    *, pattern: str, size: Value, link: str, system: System, **point: Any
+) -> Mapping[str, Value]:
+    (spent,) = _exchanged(pattern=pattern, size=size, link=link, system=system, **point)["collective"]
+    asked = collective_demand(Exchange(pattern, size, system.count, link=link), IN_BYTES, system)
+    sent = total(amount for resource, amount in asked.items() if resource.startswith("links."))
+    with np.errstate(divide="ignore"):  # one device has nothing to send
+        return {"latency": spent.time, "throughput": np.divide(size, spent.time), "bytes": sent}
+
+
+COLLECTIVE = Scenario("collective", _collective, _exchanged)

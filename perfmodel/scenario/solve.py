@@ -35,7 +35,8 @@ NO_MAPPING = "no mapping of an op fits the memories of the array"
 class Scenario:
     """What a scenario computes.
 
-    metrics  point -> metric arrays, among them ``reason``: an index into `reasons`, 0 where a point can be
+    metrics  point -> metric arrays; where a point may be impossible, among them ``reason``: an index into
+             `reasons`, 0 where it can be
     phases   point -> costs of every op by phase; None: the scenario is not made of ops
     more     metric -> function that computes it (and others) when it is asked for
     reasons  why a point cannot be; the first is empty
@@ -88,6 +89,8 @@ class Scenario:
 
     def _refuse(self, data: Mapping[str, Any], inputs: Mapping[str, Any]) -> None:
         """A question about one point gets an error instead of a nan."""
+        if "reason" not in data:
+            return
         reason = self.reasons[int(np.asarray(data["reason"]))]
         if not reason:
             return
