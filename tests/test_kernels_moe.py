@@ -114,3 +114,10 @@ def test_rows_follow_the_rule_of_the_library():
     assert taken(ExpertProgram(rule="below"), 20.0, 1) == [16]
     assert taken(ExpertProgram(rule="below"), 1000.0, 1) == [64]
     assert taken(ExpertProgram(rows=(8.0, 64.0)), 5.0, 1) == [8, 16, 32, 64]
+
+
+def test_chiplets_fetch_through_the_cache_behind_them():
+    many = dataclasses.replace(GPU, chiplets=8.0, llc_bytes=256e6, llc=1e12)
+    times = [moe_time(1024, 2048, 1024, 8, 64, 1, 1, 0.0, BF16, gpu) for gpu in (GPU, many)]
+    assert times[1].seconds > times[0].seconds
+    assert times[1].memory >= 64 * 3 * 2048 * 1024 * 2 / 1e12

@@ -42,7 +42,7 @@ from perfmodel.engine.kernels.facts import (
     soft_maximum,
     wave_count,
 )
-from perfmodel.engine.kernels.gemm import STEP_BYTES, Storage
+from perfmodel.engine.kernels.gemm import STEP_BYTES, Storage, _fetch_time
 
 #: candidate rows of a block
 ROWS = np.array([8.0, 16, 32, 64, 128])
@@ -194,18 +194,20 @@ def _product(n: Value, k: Value, blocks: Value, hit: Value, assigned: Value, col
     """Compute time, memory time, soft maximum and waves of one grouped product of `blocks` row blocks."""
     power, columns = 3.0 * c.overlap, program.columns
     depth = STEP_BYTES / max(storage.a, storage.b, 1.0)
-    waves = wave_count(blocks * np.ceil(n / columns), hw.processors, c.tail)
+    tiles = np.ceil(n / columns)
+    waves = wave_count(blocks * tiles, hw.processors, c.tail)
     rate = 0.8 * c.compute * hw.matrix(storage.key) / hw.processors
     loss = 1.0 + 0.05 * c.tile * (128.0 / ROWS - 1.0)
     matrix = 2.0 * ROWS * columns * depth * loss / rate
     share = hw.l2 / hw.processors  # a cluster of two halves the fetches
     fetched = columns * storage.b + ROWS * storage.a if program.alone else columns * storage.b / 2.0
     feed = depth * fetched / share
-    step = soft_maximum(power, matrix, 150.0 * c.step * program.wait / hw.clock, feed)
+    fetch = _fetch_time(blocks, tiles, 1.0, ROWS * depth * storage.a, columns * depth * storage.b, hw)
+    step = soft_maximum(power, matrix, 150.0 * c.step * program.wait / hw.clock, feed, fetch)
     valid = np.minimum(assigned / blocks, ROWS)  # rows of a block that are written
     epilogue = valid * columns * storage.c / (0.8 * c.write * hw.dram / hw.processors)
     epilogue = epilogue + 2000.0 * c.start / hw.clock
     compute = waves * (np.ceil(k / depth) * step + epilogue)
-    moved = cold * hit * n * k * storage.b + assigned * (k * storage.a + n * storage.c)
-    memory = moved / (0.9 * c.dram * hw.dram)
+    weights, rows = hit * n * k * storage.b, assigned * (k * storage.a + n * storage.c)
+    memory = np.maximum((cold * weights + rows) / (0.9 * c.dram * hw.dram), hw.crossing(weights + rows))
     return compute, memory, soft_maximum(power, compute, memory), waves
