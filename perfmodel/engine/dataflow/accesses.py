@@ -77,7 +77,7 @@ def count_iterations(bound: Value, factors: Sequence[Value], counted: Sequence[V
     full: list[Value] = [1.0]
     for factor, flag in zip(reversed(factors), reversed(counted), strict=True):
         inside.append(inside[-1] * factor)
-        full.append(full[-1] * np.where(flag, factor, 1.0))
+        full.append(full[-1] * _either(flag, factor, 1.0))
     whole = np.abs(inside[-1] - bound) <= 1e-9 * bound
     if np.all(whole):
         return full[-1]
@@ -86,10 +86,17 @@ def count_iterations(bound: Value, factors: Sequence[Value], counted: Sequence[V
     for j, flag in enumerate(counted):
         tile, times = inside[len(factors) - 1 - j], full[len(factors) - 1 - j]
         blocks = np.floor(rest / tile)
-        ragged = ragged + np.where(flag, blocks * times, 0.0)
-        rest = np.where(flag, rest - blocks * tile, np.minimum(rest, tile))
+        ragged = ragged + _either(flag, blocks * times, 0.0)
+        rest = _either(flag, rest - blocks * tile, np.minimum(rest, tile))
     ragged = ragged + (rest > 0)
     return np.where(whole, full[-1], ragged)
+
+
+def _either(flag: Value, then: Value, otherwise: Value) -> Value:
+    """np.where, which takes ten times as long for a single flag."""
+    if isinstance(flag, (bool, np.bool_)):
+        return then if flag else otherwise
+    return np.where(flag, then, otherwise)
 
 
 def transfers(problem: Problem, nest: LoopNest, conventions: Conventions = DEFAULT) -> list[Transfer]:

@@ -15,10 +15,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from perfmodel.engine.dataflow.accelerator import Accelerator, Axis, Level
 from perfmodel.engine.dataflow.problem import Operand, Problem
 
+Ints = NDArray[np.intp]
 #: Loops that concern the same tensors, by name.
 LoopClass = tuple[str, ...]
 
@@ -125,20 +127,25 @@ def _structures(
     for order, last in _orders(ordered, frozenset().union(*(own for _, own in windows))):
         trail = {name: _unrelated_tail(order, own) for name, own in loops.items()}
         front = last[-1] if last else ""
-        for stops in itertools.product(range(len(order) + 1), repeat=len(kept)):
-            places = dict(zip(kept, stops, strict=True))
-            still = {}
-            for tensor, stop in places.items():
-                around = _unrelated_tail(order[:stop], loops[tensor]) if retention else frozenset()
-                still[tensor] = frozenset(order[stop:]) | around
-            if not retention:
-                trail = dict.fromkeys(trail, frozenset())
+        if not retention:
+            trail = dict.fromkeys(trail, frozenset())
+        ends, stops = (tuple(trail.items()), front), range(len(order) + 1)
+        # per tensor and place: what stays there
+        stays = [
+            [frozenset(order[stop:]) | (_unrelated_tail(order[:stop], loops[t]) if retention else frozenset())
+             for stop in stops] for t in kept
+        ]
+        for chosen in itertools.product(stops, repeat=len(kept)):
+            places = dict(zip(kept, chosen, strict=True))
+            still = tuple(own[stop] for own, stop in zip(stays, chosen, strict=True))
             slides = {
                 tensor: last[places[tensor] - 1] if places[tensor] else None for tensor, own in windows
                 if tensor in places and (not places[tensor] or last[places[tensor] - 1] in own)
             }
-            key = (tuple(still.items()), tuple(trail.items()), tuple(slides.items()), front)
-            found.setdefault(key, Structure(order, places, still, trail, slides, frozenset(last), front))
+            key = (still, ends, tuple(slides.items()))
+            if key not in found:
+                stay = dict(zip(kept, still, strict=True))
+                found[key] = Structure(order, places, stay, trail, slides, frozenset(last), front)
     return _undominated(related, list(found.values()))
 
 
@@ -159,32 +166,30 @@ def _unrelated_tail(order: Sequence[LoopClass], related: frozenset[str]) -> froz
 
 def _undominated(related: _Related, items: list[Structure]) -> tuple[Structure, ...]:
     """Drop a structure if another one moves no tile more often and needs no larger tile."""
-    loops = {name: own for name, own, _ in related}
-    valued = {name for name, _, larger in related if larger}
+    bit = {group: 1 << number for number, group in enumerate(items[0].order)}
+    loops = [(name, own, larger) for name, own, larger in related if name in items[0].still]
+    names = [name for name, _, _ in loops]
+    related_to = np.array([sum(b for g, b in bit.items() if own & set(g)) for _, own, _ in loops], dtype=int)
+    still = np.array([[sum(map(bit.__getitem__, i.still[t])) for t in names] for i in items], dtype=int)
+    # (structures, tensors): classes inside the tile, unrelated ones that leave it in place, its sliding loop
+    inside, free = still & related_to, still & ~related_to
+    numbers: dict[Hashable, int] = {}
+    slides = np.array([
+        [1 + numbers.setdefault(i.slides[t], len(numbers)) if t in i.slides else 0 for t in names]
+        for i in items
+    ], dtype=int)
+    ends = np.array([numbers.setdefault(item.end, len(numbers)) for item in items])
 
-    def parts(tensor: str, still: frozenset[LoopClass]) -> tuple[frozenset[LoopClass], frozenset[LoopClass]]:
-        inside = frozenset(group for group in still if loops[tensor] & set(group))
-        return still - inside, inside
+    def parts(values: Ints) -> tuple[Ints, Ints]:
+        return values[:, None], values[None]
 
-    split = [{t: parts(t, s) for t, s in item.still.items()} for item in items]
-
-    def beats(a: int, b: int) -> bool:
-        for tensor, (free_a, inside_a) in split[a].items():
-            free_b, inside_b = split[b][tensor]
-            larger = inside_a != inside_b if tensor in valued else not inside_a <= inside_b
-            if larger or not free_b <= free_a:
-                return False
-        slides = items[a].slides
-        if any(t not in slides or slides[t] != loop for t, loop in items[b].slides.items()):
-            return False
-        return (split[a], slides) != (split[b], items[b].slides)
-
-    kept, ends = [], [item.end for item in items]
-    for b, item in enumerate(items):
-        rivals = (a for a in range(len(items)) if a != b and ends[a] == ends[b])
-        if not any(beats(a, b) for a in rivals):
-            kept.append(item)
-    return tuple(kept)
+    (free_a, free_b), (inside_a, inside_b), (slides_a, slides_b) = map(parts, (free, inside, slides))
+    valued = np.array([larger for _, _, larger in loops], dtype=bool)
+    fits = np.where(valued, inside_a == inside_b, inside_a & ~inside_b == 0)
+    good = fits & (free_b & ~free_a == 0) & ((slides_b == 0) | (slides_a == slides_b))
+    differs = (free_a != free_b) | (inside_a != inside_b) | (slides_a != slides_b)
+    beaten = (ends[:, None] == ends) & good.all(axis=2) & differs.any(axis=2)
+    return tuple(item for item, worse in zip(items, beaten.any(axis=0).tolist(), strict=True) if not worse)
 
 
 @lru_cache(maxsize=4096)
@@ -268,17 +273,17 @@ def _unrollings(
         if math.prod(len(c) for c in choices) <= most:
             break
     names = [rule.name for rule in rules]
-    made = [dict(zip(names, combined, strict=True)) for combined in itertools.product(*choices)]
-    made = [m for m in made if _useful(bounds, m)]
-
-    def steps(unrolling: Unrolling) -> float:
-        shares = dict.fromkeys(bounds, 1)
-        for factors in unrolling.values():
+    made = []
+    for combined in itertools.product(*choices):
+        shares: dict[str, int] = {}
+        for factors in combined:
             for loop, factor in factors.items():
-                shares[loop] *= factor
-        return math.prod(-(-bound // shares[loop]) for loop, bound in loops)
-
-    return tuple(sorted(made, key=lambda m: (steps(m), str(m)))), limit is None
+                shares[loop] = shares.get(loop, 1) * factor
+        # no loop lies on more positions than it has iterations
+        if all(share <= bounds[loop] for loop, share in shares.items()):
+            steps = math.prod(-(-bound // shares.get(loop, 1)) for loop, bound in loops)
+            made.append((steps, dict(zip(names, combined, strict=True))))
+    return tuple(m for _, m in sorted(made, key=lambda m: (m[0], str(m[1])))), limit is None
 
 
 def mirrors(problem: Problem) -> list[dict[str, str]]:
@@ -306,34 +311,28 @@ def _same(operand: Operand, renamed: Mapping[str, str]) -> bool:
 
 def without_mirrors(problem: Problem, spread: Sequence[Unrolling]) -> list[Unrolling]:
     """Unrollings that are no mirror image of an earlier one."""
-    swaps, seen, kept = mirrors(problem), set(), []
+    # the unrollings share what lies on an axis, which is renamed once
+    renamed: dict[int, list[frozenset[tuple[str, int]]]] = {}
+    swaps: list[dict[str, str]] = [{}, *mirrors(problem)]
+    seen: set[tuple[frozenset[tuple[str, int]], ...]] = set()
+    kept = []
     for unrolling in spread:
-        if _frozen(unrolling) in seen:
-            continue
-        kept.append(unrolling)
-        for swap in swaps:
-            seen.add(_frozen({a: {swap[d]: f for d, f in own.items()} for a, own in unrolling.items()}))
+        for own in unrolling.values():
+            if id(own) not in renamed:
+                live = [(loop, f) for loop, f in own.items() if f > 1]
+                renamed[id(own)] = [frozenset((swap.get(d, d), f) for d, f in live) for swap in swaps]
+        images = [renamed[id(own)] for own in unrolling.values()]
+        first, *others = list(zip(*images, strict=True)) or [()]
+        if first not in seen:
+            kept.append(unrolling)
+            seen.update(others)
     return kept
-
-
-def _frozen(unrolling: Unrolling) -> frozenset[tuple[str, str, int]]:
-    return frozenset((axis, loop, f) for axis, own in unrolling.items() for loop, f in own.items() if f > 1)
 
 
 def across(unrolling: Unrolling, loop: str, axes: Sequence[Axis] | None = None) -> int:
     """Positions over which a loop is spread, on all axes or on some."""
     names = unrolling if axes is None else [axis.name for axis in axes]
     return math.prod(unrolling[name].get(loop, 1) for name in names)
-
-
-def _useful(bounds: Mapping[str, int], unrolling: Unrolling) -> bool:
-    """False where a loop is spread over more positions than it has iterations."""
-    shares: dict[str, list[int]] = {}
-    for factors in unrolling.values():
-        for loop, factor in factors.items():
-            if factor > 1:
-                shares.setdefault(loop, []).append(factor)
-    return all(math.prod(several) <= bounds[loop] for loop, several in shares.items() if len(several) > 1)
 
 
 def _axis_choices(bounds: Mapping[str, int], rule: _Rule, limit: int | None) -> Iterator[dict[str, int]]:
