@@ -18,7 +18,7 @@ from perfmodel.validation.heldout import constants, held_out
 from perfmodel.validation.papers_page import offers
 
 #: what has been reached; the numbers may only grow
-PREDICTED, WITHIN = 955, 769
+PREDICTED, WITHIN = 969, 802
 #: papers in scope for which no row is predicted; the number may only fall
 UNCOVERED = 26
 
@@ -148,3 +148,10 @@ def test_shared_products_as_a_user_asks_for_them(shared, table, device):
     error = np.asarray(cost.time) * 1e6 / measured - 1.0
     assert np.abs(error).mean() < 0.12
     assert abs(error[2.0 * m * n * k > 1e11].mean()) < 0.08
+
+
+def test_a_host_works_beside_the_device():
+    features = {"a": (1.0, 0.1), "b": (2.0, 0.1), "c": (1.0, 10.0), "d": (1.0, 100.0), "e": (3.0, 3.0)}
+    values = {name: ((2.0 * host) ** 4 + (0.5 * own) ** 4) ** 0.25 for name, (host, own) in features.items()}
+    for name in features:
+        assert held_out(features, values, name, overlap=True) == pytest.approx(values[name], rel=1e-6)

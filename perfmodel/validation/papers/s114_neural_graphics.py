@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import perfmodel as pm
 from perfmodel.scenario.composition import accelerated
 from perfmodel.validation.cases import predicts, published
 
@@ -27,3 +28,10 @@ def _per_engine(name: str) -> float:
 def application(case: str) -> float:
     """Speed-up of an application with a number of engines."""
     return float(accelerated(SHARE, _per_engine(_ANCHOR[case]) * _SCALES[case], REST))
+
+
+@predicts("S114-HEAD-05", reason="the bound, entries of the grid read once; which application is not said")
+def gap() -> float:
+    """Time of a 4K frame of the smallest application, one point per pixel, over that at 60 frames/s."""
+    image = pm.workload("instant-ngp-image").vary({"height": 2160.0, "width": 3840.0})
+    return 60.0 * float(pm.forward(image, "rtx-3090", batch=1, precision="fp16").latency)
