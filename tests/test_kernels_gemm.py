@@ -13,7 +13,15 @@ from perfmodel.engine.kernels.facts import (
     soft_maximum,
     wave_count,
 )
-from perfmodel.engine.kernels.gemm import SPLIT, TILE_M, GemmCorrections, Storage, gemm_time, power_strength
+from perfmodel.engine.kernels.gemm import (
+    SPLIT,
+    TILE_M,
+    GemmCorrections,
+    Storage,
+    gemm_time,
+    power_strength,
+    row_walk,
+)
 
 GPU = GpuFacts(processors=100.0, clock=1e9, dram=1e12, l2_bytes=40e6, l2=5e12, peak={"bf16": 100e12, "fp8": 200e12},
                special=1.6e12)
@@ -102,3 +110,27 @@ def test_narrower_numbers_are_never_slower():
     ready = GemmCorrections(quantise=0.001, row=0.004)  # A comes in eight bits
     assert np.all(gemm_time(*SIZES, Storage(1, 1, 2, "fp8"), GPU, ready).seconds
                   <= gemm_time(*SIZES, BF16, GPU).seconds * (1 + 1e-3))
+
+
+def test_quantisation_takes_bytes_through_l2_or_clocks_of_a_row():
+    """Passes over 16-bit values, at half of 5 TB/s; 1000 clocks of 100 processors at 1 GHz for a short row."""
+    none, one = (GemmCorrections(quantise=q, row=0.01) for q in (0.001, 1.0))
+    short = (GemmCorrections(quantise=q, row=1.0) for q in (0.001, 1.0))
+    narrow = Storage(1, 1, 2, "fp8")
+
+    def passes(k, pair):
+        ready, quantised = (gemm_time(256, 64, k, narrow, GPU, c).seconds for c in pair)
+        return float(quantised - ready)
+
+    assert passes(8192, (none, one)) == pytest.approx(3 * 256 * 8192 / 2.5e12, rel=0.02)
+    assert passes(128, short) == pytest.approx(256 * 1000 / 1e11, rel=0.02)
+
+
+def test_walking_warps_cost_each_row_the_same():
+    """64 warps take 1024 rows in turn, four accesses of 0.35 us each: 22.4 us."""
+    gddr = dataclasses.replace(GPU, peak={"bf16": 100e12, "fp4": 800e12})
+    walk = row_walk("trtllm", "fp8_block", gddr)
+    assert 1024 * walk == pytest.approx(22.4e-6)
+    assert row_walk("trtllm", "fp8_block", GPU) == row_walk("vllm", "fp8_block", gddr) == 0.0
+    pair = [gemm_time(1024, 64, 128, Storage(1, 1, 2, "fp8"), gddr, walk=w).seconds for w in (0.0, walk)]
+    assert float(pair[1] - pair[0]) == pytest.approx(22.4e-6, rel=1e-3)

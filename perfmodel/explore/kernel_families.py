@@ -11,7 +11,7 @@ from perfmodel.engine.kernels.attention_decode import DecodeCorrections, attenti
 from perfmodel.engine.kernels.attention_prefill import PrefillCorrections, attention_prefill_time
 from perfmodel.engine.kernels.expert_programs import expert_program
 from perfmodel.engine.kernels.facts import GpuFacts, KernelTime
-from perfmodel.engine.kernels.gemm import GemmCorrections, gemm_time
+from perfmodel.engine.kernels.gemm import GemmCorrections, gemm_time, row_walk
 from perfmodel.engine.kernels.mla import MlaCorrections, mla_decode_time
 from perfmodel.engine.kernels.moe import MoeCorrections, moe_time
 from perfmodel.engine.kernels.prefill_programs import prefill_program
@@ -42,6 +42,8 @@ _SWITCHING = ("CutlassFP8ScaledMMLinearKernel", "FlashInferCutlassNvFp4LinearKer
 
 #: largest fixed time of a product alone, over the documented one
 BARE = 2.7
+#: time that events around a layer add on a CUDA device [s] (github.com/intel/torch-xpu-ops issue 3227)
+EVENTS = 6e-6
 
 
 def _gemm_group(rows: Rows) -> Any:
@@ -54,9 +56,12 @@ def _gemm_group(rows: Rows) -> Any:
 def _gemm(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
     if part(group, 1) == "any" and storage_of(part(group, 2)).a < 2.0:  # a bare kernel: A comes quantised
         c = replace(c, quantise=0.001, host=0.01, launch=np.minimum(c.launch, BARE))
-    if "smooth_quant" in part(group, 1):  # TensorRT quantises in the layer before
-        c = replace(c, quantise=0.001)
-    return gemm_time(rows["m"], rows["n"], rows["k"], storage_of(part(group, 2)), gpu, c)
+    profiled = part(group, 1).startswith("trt_flow")  # by TensorRT's profiler of layers (collect_gemm_trt.py)
+    if profiled:  # TensorRT quantises in the layer before
+        c = replace(c, quantise=0.001, launch=np.minimum(c.launch, BARE))
+    walk = row_walk(part(group, 0), part(group, 2), gpu)
+    time = gemm_time(rows["m"], rows["n"], rows["k"], storage_of(part(group, 2)), gpu, c, walk=walk)
+    return replace(time, seconds=time.seconds + EVENTS) if profiled else time
 
 
 def _gemm_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:

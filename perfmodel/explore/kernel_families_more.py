@@ -156,7 +156,9 @@ def _encoder_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:
 
 def _absorb(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
     n, k = _absorbed_sizes(group)
-    return gemm_time(rows["tokens"], n, k, storage_of(part(group, 2)), gpu, c, batch=rows["n_heads"])
+    wide = "dequant" in part(group, 1)  # weights of 8 bits are made 16 once, at load
+    storage = storage_of("bfloat16" if wide else part(group, 2))
+    return gemm_time(rows["tokens"], n, k, storage, gpu, c, batch=rows["n_heads"])
 
 
 def _absorbed_sizes(group: str) -> tuple[float, float]:

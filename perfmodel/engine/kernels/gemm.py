@@ -12,6 +12,8 @@ References
 [1] NVIDIA, Matrix Multiplication Background User's Guide (tiles, waves, split-K).
 [2] Kerr, Merrill, Demouth, Tran, CUTLASS: Fast Linear Algebra in CUDA C++, 2017.
 [3] Osama, Merrill, Cecka, Garland, Owens, Stream-K, PPoPP 2023, arXiv:2301.03598.
+[4] NVIDIA, TensorRT-LLM, quantization/utils/fp8_utils.py, https://github.com/NVIDIA/TensorRT-LLM.
+[5] RRZE-HPC, gpu-benches, gpu-latency, https://github.com/RRZE-HPC/gpu-benches.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from perfmodel.engine.kernels.facts import (
     under_power_limit,
     wave_count,
 )
+from perfmodel.engine.kernels.splits import WARP_LEVEL, matrix_per_clock
 
 _HALF = ((64, 16), (64, 32), (64, 64), (128, 32), (128, 64), (128, 128), (256, 64), (256, 128))
 _SHAPES = sorted({shape for m, n in _HALF for shape in ((m, n), (n, m))})
@@ -48,6 +51,8 @@ SPLIT = np.tile([float(s) for s in _SPLITS], len(_SHAPES))
 LOSS = 0.1
 #: bytes of one operand row in one k-step: the swizzle width of shared memory
 STEP_BYTES = 128.0
+#: time of an access to DRAM, 324 ns on GH200 and 372 ns on A100 [5]
+ACCESS = 0.35e-6
 
 
 class Storage(NamedTuple):
@@ -73,14 +78,17 @@ class GemmCorrections:
     tail: Value = correction(0.02, 1.0, 0.3)  # 1: whole waves
     resident: Value = correction(0.02, 3.0)  # weights that stay in L2 over 0.1 of it
     l2: Value = correction(0.2, 5.0)  # L2 rate over twice the streaming rate
-    quantise: Value = correction(0.001, 20.0)  # passes over A before a product of narrow A (3 B per element)
-    row: Value = correction(0.004, 20.0, 0.2)  # least values that a row costs in that pass over 2500
+    quantise: Value = correction(0.001, 20.0)  # passes over narrow A before its product, at half the L2 rate
+    row: Value = correction(0.004, 20.0, 0.15)  # clocks of a processor that a row takes there over 1000
     host: Value = correction(0.01, 300.0, 0.02)  # floor set by the caller over 1.5 us
 
 
 def gemm_time(m: Value, n: Value, k: Value, storage: Storage, gpu: GpuFacts,
-              c: GemmCorrections | None = None, batch: Value = 1.0) -> KernelTime:
-    """Time of C[b,m,n] = A[b,m,k] B[b,n,k]; sizes [elements], broadcast shapes -> same shape [s] [1, 2]."""
+              c: GemmCorrections | None = None, batch: Value = 1.0, walk: Value = 0.0) -> KernelTime:
+    """Time of C[b,m,n] = A[b,m,k] B[b,n,k]; sizes [elements], broadcast shapes -> same shape [s] [1, 2].
+
+    walk  time that a row takes in the quantisation of A, whatever its length [s]
+    """
     c = c or GemmCorrections()
     hw = facts_column(gpu)
     m, n, k, batch = column(m), column(n), column(k), column(batch)
@@ -110,11 +118,32 @@ def gemm_time(m: Value, n: Value, k: Value, storage: Storage, gpu: GpuFacts,
     kernel = launch + np.where(split > 1.0, 3600.0 * c.split / hw.clock, 0.0) + work
     best = fastest(kernel, seconds=kernel, compute=compute, memory=memory, waves=waves, rows=TILE_M,
                    columns=TILE_N, split=split, launch=launch)
-    # a block takes a row of all batches: short ones cost as much
-    row = ((batch * k) ** 4 + (2500.0 * c.row) ** 4) ** 0.25
-    before = float(storage.a < 2.0) * c.quantise * 3.0 * (m * row / hw.dram)[..., 0]
+    before = float(storage.a < 2.0) * (_quantising(m, batch * k, hw, c)[..., 0] + m[..., 0] * walk)
     seconds = ((best["seconds"] + before) ** 4 + (1.5e-6 * c.host) ** 4) ** 0.25
     return KernelTime(**{**best, "seconds": seconds, "memory": best["memory"] + before})
+
+
+def row_walk(backend: str, formats: str, gpu: GpuFacts) -> float:
+    """Time of a row in the quantisation before a product, whatever its length [s].
+
+    TensorRT-LLM quantises for block-scaled products on Blackwell with GDDR by a kernel of 64 warps for each
+    512 columns: a warp takes row after row, and four groups of 128 values of it one after the other [4].
+    """
+    blackwell = "fp4" in gpu.peak and np.mean(matrix_per_clock(gpu)) < WARP_LEVEL
+    return 4.0 * ACCESS / 64.0 if (backend, formats) == ("trtllm", "fp8_block") and blackwell else 0.0
+
+
+def _quantising(m: Value, width: Value, hw: GpuFacts, c: GemmCorrections) -> Value:
+    """Time of the passes that read m rows of 16 bits and write them in 8 [s].
+
+    m max(3 width / half of L2 rate, clocks of a row / processors / clock), or what L2 does not hold over the
+    DRAM rate.  A block takes a row of all batches, however short: vLLM's needs 1600 clocks on H100, on B200
+    and on RTX PRO 6000.
+    """
+    moved = 3.0 * m * width
+    row = soft_maximum(4.0, 3.0 * width / (0.5 * hw.l2), 1000.0 * c.row / (hw.processors * hw.clock))
+    spilled = moved / (1.0 + (0.6 * hw.kept_bytes / moved) ** 6) / (0.9 * hw.dram)
+    return soft_maximum(4.0, c.quantise * m * row, np.minimum(c.quantise, 1.0) * spilled)
 
 
 def _fetch_time(tiles_m: Value, tiles_n: Value, split: Value, of_a: Value, of_b: Value,
