@@ -50,7 +50,6 @@ class Lineage:
     scales: Any = anything(doc="correction -> rules: trait, worth by value of the trait, kernels (not) meant")
     whole: tuple[str, ...] = many(text(), doc="corrections lent as they are, not drawn to their start")
     alike: tuple[str, ...] = many(text(), doc="families whose other kernels tell as much as the same one")
-    told: tuple[str, ...] = many(text(), doc="families whose formulas know the program of a source")
     architectures: Any = anything(doc="name -> devices (patterns) and traits")
     provenance: FrozenMap[Provenance] = field(default_factory=FrozenMap, compare=False, repr=False)
 
@@ -205,8 +204,7 @@ def pass_on(device: str, family: str, group: str, donors: Mapping[str, Mapping[s
     used = offers if alike else [offer for offer in offers if offer[0] >= best - REACH]
     weights = [math.exp(FADING * (offer[0] - best)) * (KNOWS if offer[3] else 1.0) for offer in used]
     same = any(offer[3] for offer in used)
-    told = same or alike or family in lineage().told
-    whole, kept = (lineage().whole, KEPT) if told else (("host",), GUESSED)
+    whole, kept = (lineage().whole, KEPT) if same or alike else (("host",), GUESSED)
     mean = _mean([offer[4] for offer in used], weights, defaults)
     backend = [weight * (offer[2].split("/")[0] == group.split("/")[0])
                for weight, offer in zip(weights, used, strict=True)]
