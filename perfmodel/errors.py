@@ -81,6 +81,10 @@ class ArgumentError(PerfmodelError):
         return (type(self), (self.argument, self.value, self.allowed, self.nearest))
 
 
+class ImpossibleError(ArgumentError):
+    """Arguments that are allowed each, but not together at this point; a sweep masks the point."""
+
+
 class PrecisionError(PerfmodelError):
     """A number format that the device does not compute in."""
 

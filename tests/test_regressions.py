@@ -226,3 +226,26 @@ def test_breakdown_counts_ops_without_arithmetic():
     rows = answer.breakdown().to_dict()["rows"]
     assert sum(row["flops"] for row in rows) == pytest.approx(answer.flops)
     assert sum(row["bytes"] for row in rows) == pytest.approx(answer.bytes)
+
+
+def test_a_sweep_over_names_masks_what_cannot_be_at_a_point():
+    """Heads that tp does not divide in one model leave the others of the sweep alone."""
+    answer = pm.sweep("inference", ["falcon-7b", MODEL], "h100-sxm5:8", tp=8)
+    assert list(answer.feasible) == [0.0, 1.0]
+    assert "tp must divide" in answer.reason[0]
+
+
+@pytest.mark.parametrize(("ask", "match"), [
+    (lambda: pm.sweep("inference", MODEL, "h100-sxm5", btach=[1, 2]), "batch"),
+    (lambda: pm.search("inference", MODEL, "h100-sxm5", btach=[1, 2]), "batch"),
+    (lambda: pm.sweep("inference", MODEL, "h100-sxm5", metrics=["tpott"]), "tpot"),
+    (lambda: pm.sweep("inference", MODEL, "h100-sxm5", metrics=5), "metrics"),
+    (lambda: pm.sweep(["inference"], MODEL, "h100-sxm5"), "scenario"),
+    (lambda: pm.search("inference", MODEL, "h100-sxm5", 5), "objective"),
+    (lambda: pm.serving(MODEL, "h100-sxm5", concurrency=8, max_batch=4), "max_batch"),
+    (lambda: pm.serving(MODEL, "h100-sxm5", concurrency=8, requests="many"), "requests"),
+])  # fmt: skip
+def test_misspelt_or_unused_arguments(ask, match):
+    """Nothing that is asked for is left out in silence."""
+    with pytest.raises(PerfmodelError, match=match):
+        ask()

@@ -28,7 +28,7 @@ def scenario_function(scenario: str | Callable[..., Result]) -> Callable[..., Re
     """
     if callable(scenario):
         return scenario
-    if scenario not in SCENARIOS:
+    if not isinstance(scenario, str) or scenario not in SCENARIOS:
         raise ArgumentError("scenario", scenario, "one of " + ", ".join(SCENARIOS))
     module, name = SCENARIOS[scenario]
     function: Callable[..., Result] = getattr(importlib.import_module(module), name)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from perfmodel.arguments import text
 from perfmodel.errors import ArgumentError, InfeasibleError, UnknownNameError
 from perfmodel.explore.pareto import direction
 from perfmodel.explore.sweep import sweep
@@ -108,7 +109,7 @@ def search(
     Raises InfeasibleError if no point keeps the constraints, and says which one leaves how many.
     """
     grid = sweep(scenario, workload, system, **space)
-    metric = objective.lstrip("+-")
+    metric = text("objective", objective).lstrip("+-")
     _known(grid, metric)
     rules = tuple(read(text, grid) for text in ([where] if isinstance(where, str) else where))
     if not grid.axes:

@@ -5,6 +5,7 @@ Numbers are array axes of one call; names are run one after the other, or by any
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -15,7 +16,14 @@ import numpy as np
 
 from perfmodel.arguments import number
 from perfmodel.axes import Axis
-from perfmodel.errors import ArgumentError, InfeasibleError, PerfmodelError, PrecisionError
+from perfmodel.errors import (
+    ArgumentError,
+    ImpossibleError,
+    InfeasibleError,
+    PerfmodelError,
+    PrecisionError,
+    UnknownNameError,
+)
 from perfmodel.explore.again import scenario_function
 from perfmodel.result import Result
 
@@ -54,7 +62,10 @@ def sweep(
     device lacks, a model that does not fit) is nan, and `reason` says why.
     """
     function = scenario_function(scenario)
+    if metrics is not None and not (isinstance(metrics, (list, tuple)) and all(map(_is_text, metrics))):
+        raise ArgumentError("metrics", metrics, "a list of names of metrics")
     question = {"workload": workload, "system": system, **arguments}
+    _known(function, question)
     named = {name: list(value) for name, value in question.items() if name in NAMES and _is_list(value)}
     for name, values in named.items():
         if not values:
@@ -70,6 +81,20 @@ def sweep(
     joined = [_join(cells[i : i + len(parts)], parts) for i in range(0, len(cells), len(parts))]
     name = scenario if isinstance(scenario, str) else getattr(scenario, "__name__", "sweep")
     return _stack(name, question, named, joined)
+
+
+def _known(function: Callable[..., Result], question: Mapping[str, Any]) -> None:
+    """Refuses an argument that the scenario does not have, before anything is computed."""
+    parameters = inspect.signature(function).parameters
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
+        return
+    for name in question:
+        if name not in parameters:
+            raise UnknownNameError("argument", name, parameters)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
 
 
 def _is_list(value: Any) -> bool:
@@ -121,12 +146,11 @@ def solve(function: Callable[..., Result], job: Mapping[str, Any], metrics: Sequ
     """One combination; what cannot be computed gives a Cell with a problem."""
     try:
         result = function(**job)
-    except (InfeasibleError, PrecisionError) as error:
+    except (InfeasibleError, PrecisionError, ImpossibleError) as error:
         return Cell({}, {}, {}, str(error))
-    except ArgumentError as error:
-        if error.argument != "tp, pp":
-            raise
-        return Cell({}, {}, {}, str(error))
+    for metric in metrics or ():
+        if metric not in result.metrics:
+            raise UnknownNameError("metric", metric, result.metrics)
     wanted = result.metrics if metrics is None else [m for m in result.metrics if m in (*metrics, "reason")]
     for metric in wanted:
         getattr(result, metric)  # metrics that are computed on demand

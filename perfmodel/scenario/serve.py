@@ -136,10 +136,7 @@ def serving(
         "fidelity": chosen,
         "slo": slo,
     }
-    if concurrency is not None:
-        result = CLOSED.solve(inputs, fixed, chosen, progress=progress)
-        return with_interval(result) if chosen == "calibrated" else result
-    fixed |= {
+    replay = {
         "max_batch": None if max_batch is None else int(_one("max_batch", max_batch, low=1.0, whole=True)),
         "requests": int(_one("requests", requests, low=10.0, high=1e7, whole=True)),
         "burstiness": _one("burstiness", burstiness, high=10.0),
@@ -148,6 +145,13 @@ def serving(
         "seed": int(_one("seed", seed, high=2.0**53, whole=True)),
         "percentile": objective["percentile"],
     }
+    if concurrency is not None:
+        for name, usual in (("max_batch", None), ("burstiness", 1.0), ("input_cv", 0.0), ("output_cv", 0.0)):
+            if replay[name] != usual:
+                raise ArgumentError(name, replay[name], "a rate or a trace; the closed loop is steady")
+        result = CLOSED.solve(inputs, fixed, chosen, progress=progress)
+        return with_interval(result) if chosen == "calibrated" else result
+    fixed |= replay
     result = _opened(inputs, fixed, trace, progress)
     known = chosen == "calibrated" and {"ttft", "tpot"} <= set(quantiles())
     return replace(result, band=partial(_open_end, result, inputs, fixed)) if known else result

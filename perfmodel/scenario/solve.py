@@ -18,7 +18,7 @@ from perfmodel.axes import Mesh, pick
 from perfmodel.engine.fidelity import FIDELITIES, cost_model
 from perfmodel.engine.priors import derated
 from perfmodel.engine.roofline import OpCost
-from perfmodel.errors import ArgumentError, InfeasibleError
+from perfmodel.errors import ImpossibleError, InfeasibleError
 from perfmodel.result import Result
 from perfmodel.scenario.runtime_names import kernels_of
 
@@ -64,7 +64,7 @@ class Scenario:
         """Result of a question; `inputs` may hold axes, `fixed` may not.
 
         end  ``middle``, or the ``low`` or ``high`` end of the interval.
-        Raises InfeasibleError or ArgumentError where a single point cannot be.
+        Raises InfeasibleError or ImpossibleError where a single point cannot be.
         """
         fidelity = choice("fidelity", fidelity, FIDELITIES)
         if isinstance(runtime, str) and runtime and (fidelity == "calibrated" or runtime != "vllm"):
@@ -98,7 +98,7 @@ class Scenario:
             raise InfeasibleError(f"{inputs['workload'].name} on {inputs['system'].name}: {reason}")
         if reason != TOO_LARGE:
             given = ", ".join("none" if inputs[name] is None else f"{inputs[name]:g}" for name in self.blame)
-            raise ArgumentError(", ".join(self.blame), given, reason)
+            raise ImpossibleError(", ".join(self.blame), given, reason)
         device = inputs["system"].device
         need, limit = float(np.asarray(data["memory"])), float(device.main_memory.capacity)
         parts = ", ".join(
