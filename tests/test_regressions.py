@@ -1,5 +1,6 @@
 """Faults that were once there, one test each."""
 
+import importlib.util
 import pickle
 
 import numpy as np
@@ -249,3 +250,12 @@ def test_misspelt_or_unused_arguments(ask, match):
     """Nothing that is asked for is left out in silence."""
     with pytest.raises(PerfmodelError, match=match):
         ask()
+
+
+def test_a_metric_that_is_an_axis_is_one_column():
+    """The closed loop has `concurrency` both as a question and as an answer."""
+    answer = pm.serving(MODEL, "h100-sxm5", concurrency=[1, 2])
+    header = answer.table().to_csv().splitlines()[0].split(",")
+    assert header.count("concurrency") == 1
+    if importlib.util.find_spec("xarray"):
+        assert list(answer.to_xarray()["concurrency"]) == [1.0, 2.0]

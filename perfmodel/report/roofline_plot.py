@@ -240,7 +240,8 @@ def _markers(figure: Any, axes: Any, dots: Sequence[Dot], phases: Sequence[str])
                 linewidths=0.6,
                 label=f"{phase} (area: share of time)",
             )
-    axes.legend(loc="upper left", frameon=False, fontsize=9)
+    if axes.get_legend_handles_labels()[0]:  # a collective has no op with operands
+        axes.legend(loc="upper left", frameon=False, fontsize=9)
     ranked = sorted(dots, key=lambda d: -d.share)[:10]
     canvas.place_labels(
         figure,

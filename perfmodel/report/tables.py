@@ -122,6 +122,11 @@ def computed_metrics(result: Result) -> tuple[str, ...]:
     return tuple(m for m in result.metrics if m != "reason" or result.axes)
 
 
+def column_metrics(result: Result) -> tuple[str, ...]:
+    """Metrics that stand beside the axes: one that is an axis itself is there already."""
+    return tuple(m for m in computed_metrics(result) if m not in result.axes)
+
+
 def points(result: Result, metrics: Sequence[str] | None = None) -> Table:
     """One row per point: axes first, then the metrics (None: all).
 
@@ -130,7 +135,7 @@ def points(result: Result, metrics: Sequence[str] | None = None) -> Table:
     for metric in metrics or ():
         if metric not in result.metrics:
             raise UnknownNameError("metric", metric, result.metrics)
-    metrics = computed_metrics(result) if metrics is None else metrics
+    metrics = column_metrics(result) if metrics is None else metrics
     columns = [Column(name, "" if _is_text(values) else "1") for name, values in result.axes.items()]
     columns += [Column(m, "" if m in result.labels else result.unit(m)) for m in metrics]
     arrays = [values_of(result, metric).tolist() for metric in metrics]
@@ -196,7 +201,7 @@ def to_pandas(result: Result) -> Any:
 
     grids = np.meshgrid(*(np.asarray(values) for values in result.axes.values()), indexing="ij", copy=False)
     data = {name: grid.reshape(-1) for name, grid in zip(result.axes, grids, strict=True)}
-    data |= {metric: values_of(result, metric) for metric in computed_metrics(result)}
+    data |= {metric: values_of(result, metric) for metric in column_metrics(result)}
     frame = pandas.DataFrame(data)
     frame.attrs["units"] = {metric: result.unit(metric) for metric in result.metrics}
     return frame
@@ -213,7 +218,7 @@ def to_xarray(result: Result) -> Any:
             np.asarray(getattr(result, metric)).reshape(result.shape),
             {"units": result.unit(metric)},
         )
-        for metric in computed_metrics(result)
+        for metric in column_metrics(result)
     }
     coords = {name: np.asarray(values) for name, values in result.axes.items()}
     return xarray.Dataset(
