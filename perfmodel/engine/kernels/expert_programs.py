@@ -12,7 +12,8 @@ single warp, and without a cluster, so that a block fetches both operands itself
 References
 [1] vLLM, fused_moe.py, default configuration of its Triton kernel; fused_marlin_moe.py: blocks up to 64 rows;
     activation and sum run over the pairs of all ranks.
-[2] FlashInfer, trtllm_fused_moe_kernel_launcher.cu: tile by all pairs over the local experts.
+[2] FlashInfer, trtllm_fused_moe_kernel_launcher.cu: tile by all pairs over the local experts;
+    trtllm_fused_moe_dev_kernel.cu: with block scales the activation is a kernel of its own over all pairs.
 [3] NVIDIA aiconfigurator, collector/vllm/collect_moe.py; collector/trtllm/collect_moe.py tunes every shape.
 [4] FlashInfer, flashinfer_cutlass_fused_moe_binding.cu and cutlass_heuristic.cpp: lists of tiles; products of
     4-bit numbers have no tile below 128 rows on Blackwell, below 64 with the operands exchanged.
@@ -72,7 +73,8 @@ def expert_program(group: str, gpu: GpuFacts) -> ExpertProgram:
     elif "triton" in source or source == "vllm_fused_moe":
         known = {"rule": "tokens" if "experts" in source else "fastest", "whole": True, "setup": FLAT}
     elif _generated(source, formats):
-        known = {"rule": "below" if "experts" in source else "near", "setup": FLAT}
+        rule = "below" if "experts" in source else "near"
+        known = {"rule": rule, "setup": FLAT, "whole": formats == "fp8_block"}
     elif formats == "fp8_block":
         known = {"setup": SEARCHED} | (least if "deepgemm" in source else {})
     elif "flashinferexperts" in source:
