@@ -12,7 +12,7 @@ from perfmodel.engine.kernels.attention_prefill import PrefillCorrections, atten
 from perfmodel.engine.kernels.expert_programs import expert_program
 from perfmodel.engine.kernels.facts import GpuFacts, KernelTime
 from perfmodel.engine.kernels.gemm import GemmCorrections, gemm_time, row_walk
-from perfmodel.engine.kernels.mla import MlaCorrections, mla_decode_time
+from perfmodel.engine.kernels.mla import MlaCorrections, latent_pass_time, mla_decode_time
 from perfmodel.engine.kernels.moe import MoeCorrections, moe_time
 from perfmodel.engine.kernels.prefill_programs import prefill_program
 from perfmodel.engine.kernels.splits import (
@@ -147,8 +147,10 @@ def attention_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:
 
 def _mla_prefill(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
     heads = rows["n_heads"]
-    return attention_prefill_time(rows["batch"], rows["q_len"], rows["past_len"], heads, heads, 192.0, 0.0,
+    time = attention_prefill_time(rows["batch"], rows["q_len"], rows["past_len"], heads, heads, 192.0, 0.0,
                                   2.0, 2.0, "bf16", gpu, c, value_dim=128.0)
+    latent = latent_pass_time(rows["batch"] * rows["q_len"], gpu)
+    return replace(time, seconds=time.seconds + latent)
 
 
 def _mla_decode_group(rows: Rows) -> Any:

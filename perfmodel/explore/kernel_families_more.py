@@ -44,11 +44,28 @@ from perfmodel.explore.kernel_tables import (
 WIRE = {"bfloat16": 2.0, "fp8": 1.0, "nvfp4": 0.5625, "fp4": 0.5625, "default": 2.0}
 
 
+#: kernels of vLLM for absorbed attention, which few new tokens call in prefill too
+_ABSORBED = ("FLASHMLA", "FLASH_ATTN_MLA", "FLASHINFER_MLA", "TRITON_MLA")
+#: systems whose tables of vLLM's dense layers were taken anew with one kernel for a norm and for a rotary
+#: embedding, as a server runs them; the others ran chains of PyTorch's kernels (aiconfigurator pull request
+#: 1423, `norm_dispatch` in collection_meta.yaml of the table)
+_TAKEN_ANEW = ("b200_sxm",)
+
+
 def _layer(rows: Rows, gpu: GpuFacts, c: Any, group: str, absorbed: bool) -> KernelTime:
-    source, cache, share = part(group, 1), part(group, 3), part(group, 5)
+    backend, source, cache, share = (part(group, i) for i in (0, 1, 3, 5))
+    # TensorRT-LLM leaves the expansion out of blocked 8-bit formats (its model_config.py)
+    expanding = "bfloat16" if (backend, part(group, 4)) == ("trtllm", "fp8_block") else part(group, 4)
     return latent_layer_time(rows["batch"], rows["q_len"], rows["past_len"], rows["n_heads"],
-                             storage_of(part(group, 4)), BYTES.get(cache, 2.0), gpu, c, absorbed,
-                             storage_of(part(group, 2)).key, latent_rule(source, cache, share, gpu))
+                             storage_of(part(group, 4)), BYTES.get(cache, 2.0), gpu, c,
+                             absorbed or source in _ABSORBED,
+                             storage_of(part(group, 2)).key, latent_rule(source, cache, share, gpu),
+                             storage_of(expanding), _chained(rows, group, _TAKEN_ANEW))
+
+
+def _chained(rows: Rows, group: str, anew: tuple[str, ...] = ()) -> Any:
+    """Whether norms and rotary embeddings of a table's row ran as chains; a row of no table is a server's."""
+    return (part(group, 0) == "vllm") & ~np.isin(rows.get("system", ""), ("", *anew))
 
 
 def _layer_decode(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
@@ -64,7 +81,8 @@ def _sparse(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
     widened = "FLASHMLA" in part(group, 1)  # it widens a narrow cache before the product
     return sparse_layer_time(rows["batch"], rows["q_len"], rows["past_len"], rows["n_heads"],
                              storage_of(part(group, 4)), bits, gpu, c,
-                             "fp8" if bits <= 1.0 and not widened else "bf16", part(group, 0) == "trtllm")
+                             "fp8" if bits <= 1.0 and not widened else "bf16", part(group, 0) == "trtllm",
+                             _chained(rows, group))
 
 
 def _layer_bound(rows: Rows, gpu: GpuFacts, group: str) -> Any:

@@ -6,6 +6,7 @@ indexer that scores every cached token and keeps the best ones.
 References
 [1] DeepSeek-AI, DeepSeek-V3, arXiv:2412.19437 (dimensions of the layer).
 [2] DeepSeek-AI, DeepSeek-V3.2, arXiv:2512.02556 (sparse: indexer of 64 heads of 128, 2048 tokens kept).
+[3] github.com/ai-dynamo/aiconfigurator pull request 1423; vLLM, vllm/ir/ops/layernorm.py, rotary_embedding/.
 """
 
 from __future__ import annotations
@@ -23,17 +24,28 @@ from perfmodel.engine.kernels.facts import (
     KernelTime,
     column,
     correction,
+    kernel_start,
+    miss_share,
     soft_maximum,
     wave_count,
 )
 from perfmodel.engine.kernels.gemm import GemmCorrections, Storage, gemm_time
 from perfmodel.engine.kernels.mla import MlaCorrections, block_rows, mla_decode_time
+from perfmodel.engine.kernels.splits import WARP_LEVEL, matrix_per_clock
 
 #: sizes of the layer [1]: hidden, ranks of the query and of the cache, rope, nope and value per head
 HIDDEN, QUERY_RANK, RANK, ROPE, NOPE, VALUE = 7168.0, 1536.0, 512.0, 64.0, 128.0, 128.0
 #: indexer [2]: heads, values per head, tokens kept
 INDEX_HEADS, INDEX_DIM, KEPT = 64.0, 128.0, 2048.0
 BF16 = Storage(2, 2, 2, "bf16")
+#: number format -> fixed time of a product over the start of a kernel, latency of a k-step over 150 clocks,
+#: joining of split-K (huge: no split), passes of the kernel that rounds its input (3 B a value; to 8 bits at
+#: the DRAM rate, to 4 at that of L2).  Middle of what the calibration files hold for products alone
+FORMATS = {"bf16": (1.7, 1.0, 1.3, 0.0), "fp8": (3.7, 1.3, 50.0, 1.5), "fp4": (3.7, 5.0, 50.0, 2.0)}
+#: latency of a k-step with instructions of single warps
+WARP_STEP = 2.5
+#: kernels of the chains of `_chains` beyond one each
+CHAIN = 27.0
 #: (columns, depth) of products over all tokens
 Shapes: TypeAlias = Sequence[tuple[Value, Value]]
 
@@ -42,7 +54,7 @@ Shapes: TypeAlias = Sequence[tuple[Value, Value]]
 class LayerCorrections:
     """Dimensionless corrections of a latent-attention layer in an engine; 1 is the documented reference."""
 
-    launch: Value = correction(0.1, 60.0)  # fixed time of all kernels over 20 us
+    launch: Value = correction(0.1, 60.0)  # fixed time of all kernels but the products over 20 us
     host: Value = correction(0.01, 100.0, 0.1)  # floor set by the caller over 20 us
     compute: Value = correction(0.1, 1.3)  # matrix rate of the products
     dram: Value = correction(0.7, 1.2)  # DRAM rate of the products
@@ -50,7 +62,7 @@ class LayerCorrections:
     attention: Value = correction(0.02, 4.0)  # matrix rate of attention
     start: Value = correction(0.01, 30.0, 2.0)  # start of an attention block over 1 us
     step: Value = correction(0.01, 20.0, 1.0)  # latency of an attention step
-    passes: Value = correction(0.01, 60.0, 3.0)  # passes over the tokens between the kernels (4 B a value)
+    passes: Value = correction(0.01, 60.0)  # passes over the tokens between kernels (4 B a value)
     combine: Value = correction(0.01, 40.0)  # joining of the splits of the cache
 
 
@@ -58,14 +70,14 @@ class LayerCorrections:
 class SparseCorrections:
     """Dimensionless corrections of a sparse layer in an engine; 1 is the documented reference."""
 
-    launch: Value = correction(0.1, 60.0)  # fixed time of all kernels over 20 us
+    launch: Value = correction(0.1, 12.0)  # fixed time of all kernels but the products over 20 us
     host: Value = correction(0.01, 200.0, 0.1)  # floor set by the caller over 20 us
     compute: Value = correction(0.1, 1.3)  # matrix rate of the products
     dram: Value = correction(0.7, 1.2)  # DRAM rate of the products
     l2: Value = correction(0.2, 5.0)  # L2 rate of the products over twice the streaming rate
     attention: Value = correction(0.1, 1.5)  # matrix rate of attention over 0.8 of the peak
     step: Value = correction(0.1, 20.0, 3.0)  # time to gather the tokens of a step over 1000 clocks
-    passes: Value = correction(0.1, 60.0, 3.0)  # passes over the tokens between the kernels (4 B a value)
+    passes: Value = correction(0.1, 60.0, 3.0)  # passes over the tokens between kernels (4 B a value)
     index: Value = correction(0.05, 3.0)  # rate of the indexer over half of its peaks
     select: Value = correction(0.01, 20.0)  # choice of the kept tokens over 40 us a round of rows
     empty: Value = correction(0.01, 1.0, 0.3)  # cost of an empty slot of the kept over that of a full one
@@ -74,6 +86,7 @@ class SparseCorrections:
 def latent_layer_time(
     batch: Value, query: Value, past: Value, heads: Value, storage: Storage, kv_bytes: float, gpu: GpuFacts,
     c: LayerCorrections | None = None, absorbed: bool = False, key: str = "bf16", rule: str = "best",
+    expanding: Storage = BF16, chained: Value = False,
 ) -> KernelTime:
     """Time of one dense latent-attention layer [s] [1].
 
@@ -81,6 +94,8 @@ def latent_layer_time(
     storage      of the projections; kv_bytes: of a cached value; key: matrix format of attention
     absorbed     attention on the latent cache (decode), else on expanded keys and values (prefill)
     rule         how absorbed attention splits the cache, see `mla_decode_time`
+    expanding    of the product that expands keys and values
+    chained      norms and rotary embedding run as chains of elementwise kernels, see `_chains`
     """
     c = c or LayerCorrections()
     batch, query, past, heads = (np.asarray(v, dtype=float) for v in (batch, query, past, heads))
@@ -93,18 +108,32 @@ def latent_layer_time(
         wide = PrefillCorrections(compute=c.attention, start=c.start, launch=0.3, tail=0.5)
         core = attention_prefill_time(batch, query, past, heads, heads, NOPE + ROPE, 0.0, 2.0, 2.0, key, gpu,
                                       wide, value_dim=VALUE)
-    products = _layer_products(tokens, heads, storage, _absorbing if absorbed else _expanding, gpu, c)
-    return _sum(tokens, heads, products, core, gpu, c)
+    products = _layer_products(tokens, heads, storage, _absorbing if absorbed else _expanding, gpu, c,
+                               BF16 if absorbed else expanding)
+    return _sum(tokens, heads, products, core, gpu, c, np.where(chained, _chains(tokens, heads, gpu), 0.0))
+
+
+def _chains(tokens: Value, heads: Value, gpu: GpuFacts) -> Value:
+    """Time of norms and rotary embeddings as chains of kernels, beyond that of one kernel each [s] [3].
+
+    A norm is eight kernels (to 32 bits and back, square, mean, two on the means, two products), an embedding
+    six for queries and six for keys (turn, join, two products, sum, back to 16 bits) after three that gather
+    the angles.  Either chain moves 36 bytes a value, one kernel 4.
+    """
+    values = tokens * (QUERY_RANK + RANK + ROPE * (heads + 1.0))
+    missed = miss_share(8.0 * values, 0.5 * gpu.kept_bytes)
+    return CHAIN * kernel_start(gpu.clock) + 32.0 * values * (missed / (0.9 * gpu.dram) + 1.0 / gpu.l2)
 
 
 def sparse_layer_time(
     batch: Value, query: Value, past: Value, heads: Value, storage: Storage, kv_bytes: float, gpu: GpuFacts,
-    c: SparseCorrections | None = None, key: str = "bf16", skips: bool = False,
+    c: SparseCorrections | None = None, key: str = "bf16", skips: bool = False, chained: Value = False,
 ) -> KernelTime:
     """Time of one sparse layer: indexer, choice of tokens, absorbed attention on them [s] [2].
 
-    key    matrix format of attention
-    skips  the indexer is not run where all tokens are kept (TensorRT-LLM's skip_indexer_for_short_seqs)
+    key      matrix format of attention
+    skips    the indexer is not run where all tokens are kept (TensorRT-LLM's skip_indexer_for_short_seqs)
+    chained  norms and rotary embedding run as chains of elementwise kernels, see `_chains`
 
     Attention gathers the kept tokens of each new token from the L2: DRAM gives every cached token once.
     """
@@ -124,7 +153,7 @@ def sparse_layer_time(
     if skips:
         indexing = np.where(total > KEPT, indexing, 0.0)
     products = _layer_products(tokens, heads, storage, _absorbing, gpu, c)
-    summed = _sum(tokens, heads, products, core, gpu, c)
+    summed = _sum(tokens, heads, products, core, gpu, c, np.where(chained, _chains(tokens, heads, gpu), 0.0))
     return KernelTime(summed.seconds + indexing, summed.launch, summed.compute + indexing, summed.memory)
 
 
@@ -175,20 +204,24 @@ def _indexing(heads: Value) -> Shapes:
 
 
 def _layer_products(tokens: Value, heads: Value, storage: Storage, more: Callable[[Value], Shapes],
-                    gpu: GpuFacts, c: LayerCorrections | SparseCorrections) -> Value:
+                    gpu: GpuFacts, c: LayerCorrections | SparseCorrections, of_more: Storage = BF16) -> Value:
     """Summed time of the projections and of the products that go with the form of attention [s]."""
     first = _products(tokens, heads, storage, _projecting, gpu, c)
-    return first + _products(tokens, heads, BF16, more, gpu, c)
+    return first + _products(tokens, heads, of_more, more, gpu, c)
 
 
 def _products(tokens: Value, heads: Value, storage: Storage, shapes: Callable[[Value], Shapes], gpu: GpuFacts,
               c: LayerCorrections | SparseCorrections) -> Value:
-    """Summed time of products over all tokens, without their launches [s].
+    """Summed time of products over all tokens, each with its launch and the quantisation of its input [s].
 
     They take turns with kernels that draw less power, so that the board's limit binds less than in a loop of
     one product: its strength is that of a board whose power is not stated.
     """
-    rates = GemmCorrections(compute=c.compute, dram=c.dram, l2=c.l2, launch=0.3, quantise=0.001, host=0.01)
+    launch, step, split, rounding = FORMATS.get(storage.key, FORMATS["bf16"])
+    warp = np.where(matrix_per_clock(gpu) < WARP_LEVEL, WARP_STEP, 1.0)
+    rates = GemmCorrections(compute=c.compute, dram=c.dram, l2=c.l2, launch=launch, step=column(step * warp),
+                            split=split, quantise=0.001, row=0.004, host=0.01)
+    a_value = 3.0 * rounding / (gpu.l2 if storage.key == "fp4" else gpu.dram)
     gpu = replace(gpu, power=0.0)
     facts = gpu.matrix("bf16") + gpu.dram + gpu.l2 + gpu.kept_bytes + gpu.crossing(1.0) + gpu.chiplets
     several = np.ndim(facts + gpu.clock + gpu.processors) > 0
@@ -196,7 +229,7 @@ def _products(tokens: Value, heads: Value, storage: Storage, shapes: Callable[[V
         tokens, heads, back = _distinct(tokens, heads)
     total: Value = 0.0
     for n, k in shapes(heads):
-        total = total + gemm_time(tokens, n, k, storage, gpu, rates).seconds
+        total = total + gemm_time(tokens, n, k, storage, gpu, rates).seconds + a_value * tokens * k
     return total if several else total[..., back]
 
 
@@ -208,9 +241,9 @@ def _distinct(tokens: Value, heads: Value) -> tuple[Value, Value, Any]:
 
 
 def _sum(tokens: Value, heads: Value, products: Value, core: KernelTime, gpu: GpuFacts,
-         c: LayerCorrections | SparseCorrections) -> KernelTime:
+         c: LayerCorrections | SparseCorrections, more: Value = 0.0) -> KernelTime:
     width = 2.0 * HIDDEN + QUERY_RANK + heads * (NOPE + ROPE + VALUE)
-    passes = 4.0 * c.passes * tokens * width / gpu.dram
+    passes = 4.0 * c.passes * tokens * width * (1.0 / gpu.dram + 1.0 / gpu.l2)
     launch = 20e-6 * c.launch
-    seconds = ((launch + products + core.seconds + passes) ** 4 + (20e-6 * c.host) ** 4) ** 0.25
+    seconds = ((launch + products + core.seconds + passes + more) ** 4 + (20e-6 * c.host) ** 4) ** 0.25
     return KernelTime(seconds, launch, products + core.compute, core.memory + passes)

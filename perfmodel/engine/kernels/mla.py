@@ -5,7 +5,8 @@
     time    = launch + |rounds x (steps x step + start), cache bytes / DRAM|_1.5 + joining + passes
 
 All rows of a block are computed.  Of single warps, each reads the tokens from shared memory for its 16 rows
-and waits for them: that time is added to the products, and p of a step is 1.5.
+and waits for them: that time is added to the products in place of a latency, and p of a step is 1.5.  Their
+kernels take as long for a cache of 8 bits as for one of 16 where DRAM bounds them (A100, RTX PRO 6000).
 The form that is not absorbed (prefill) is `attention_prefill_time` with 192 and 128 values per head.
 
 References
@@ -60,6 +61,11 @@ class MlaCorrections:
     row: Value = correction(0.001, 20.0, 0.3)  # passes over the new tokens (4 B an element)
 
 
+def latent_pass_time(tokens: Value, gpu: GpuFacts, values: Value = 576.0) -> Value:
+    """Time in which the latent values of new tokens are read, rotated and written to the cache [s]."""
+    return 4.0 * tokens * values * (1.0 / gpu.dram + 1.0 / gpu.l2)
+
+
 def block_rows(rows: Value, gpu: GpuFacts) -> Any:
     """Query rows of a block: 64, above that 128 where a matrix instruction has as many [5]."""
     return np.where((matrix_per_clock(gpu) > TENSOR_MEMORY) & (rows > ROWS), 2.0 * ROWS, ROWS)
@@ -88,11 +94,13 @@ def mla_decode_time(batch: Value, query: Value, context: Value, heads: Value, kv
     waves = wave_count(units * split, hw.processors, 1.0)
     wide, key = 2.0 * rank + rope, key or ("fp8" if kv_bytes <= 1.0 else "bf16")
     matrix = 2.0 * block * TOKENS * wide / (0.8 * c.compute * hw.matrix(key) / hw.processors)
+    feed = TOKENS * (rank + rope) * kv_bytes / (2.0 * hw.l2 / hw.processors)
     if rule == "none":  # a kernel of single warps: each reads the tile for its 16 rows itself
         matrix = matrix + block / 16.0 * TOKENS * wide * kv_bytes / (SHARED * hw.clock)
-    feed = TOKENS * (rank + rope) * kv_bytes / (2.0 * hw.l2 / hw.processors)
-    step = soft_maximum(POWER if rule == "none" else OVERLAP, matrix, 1000.0 * c.step / hw.clock, feed)
-    cached = batch * context * (rank + rope) * kv_bytes
+        step = soft_maximum(POWER, matrix, feed)
+    else:
+        step = soft_maximum(OVERLAP, matrix, 1000.0 * c.step / hw.clock, feed)
+    cached = batch * context * (rank + rope) * (max(kv_bytes, 2.0) if rule == "none" else kv_bytes)
     cold = cached * miss_share(cached, 0.5 * c.resident * hw.kept_bytes)
     memory = (cold + 2.0 * batch * rows * (2.0 * rank + rope)) / (0.9 * c.dram * hw.dram)
     memory = np.maximum(memory, hw.crossing(cached))
