@@ -198,13 +198,16 @@ def tile_sizes(bound: int, limit: int | None = None) -> tuple[int, ...]:
 
     limit  keep that many: divisors first, spread evenly in the logarithm; a larger limit keeps them all
     """
-    root = math.isqrt(bound)
-    sizes = {-(-bound // j) for j in range(1, root + 1)} | set(range(1, -(-bound // (root + 1)) + 1))
-    sizes = {-(-bound // -(-bound // size)) for size in sizes}
-    if limit is None or len(sizes) <= limit:
-        return tuple(sorted(sizes))
-    divisors = [size for size in sorted(sizes) if bound % size == 0]
-    others = [size for size in sorted(sizes) if bound % size]
+    if limit is None:
+        root = math.isqrt(bound)
+        # up to the root, every size makes another number of tiles
+        large = {-(-bound // tiles) for tiles in range(1, root + 1)}
+        return tuple(sorted(large.union(range(1, -(-bound // (root + 1)) + 1))))
+    sizes = tile_sizes(bound)
+    if len(sizes) <= limit:
+        return sizes
+    divisors = [size for size in sizes if bound % size == 0]
+    others = [size for size in sizes if bound % size]
     chosen = _spread(divisors, [], limit)
     return tuple(sorted(_spread(others, chosen, limit)))
 
