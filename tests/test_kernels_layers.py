@@ -37,6 +37,10 @@ def test_narrow_products_have_a_kernel_more():
     assert layer(1.0, FP8, fast) - layer(1.0, BF16, fast) > 3 * kernel_start(1e9)  # three projections
 
 
+def test_a_walk_of_the_rows_comes_before_each_projection():
+    assert layer(1e4, FP8, walk=20e-9) - layer(1e4, FP8) == pytest.approx(3 * 1e4 * 20e-9, rel=1e-3)
+
+
 def test_rounding_to_four_bits_is_bound_by_the_cache():
     c = LayerCorrections(passes=0.01)
     slow, quick = (layer(65536.0, FP4, dataclasses.replace(GPU, l2=rate), c=c) for rate in (1e12, 2e12))

@@ -15,7 +15,7 @@ from perfmodel.engine.kernels.collective_kernels import (
     collective_kernel_time,
 )
 from perfmodel.engine.kernels.facts import GpuFacts, KernelTime
-from perfmodel.engine.kernels.gemm import GemmCorrections, gemm_time
+from perfmodel.engine.kernels.gemm import GemmCorrections, gemm_time, row_walk
 from perfmodel.engine.kernels.layers import (
     LayerCorrections,
     SparseCorrections,
@@ -60,7 +60,8 @@ def _layer(rows: Rows, gpu: GpuFacts, c: Any, group: str, absorbed: bool) -> Ker
                              storage_of(part(group, 4)), BYTES.get(cache, 2.0), gpu, c,
                              absorbed or source in _ABSORBED,
                              storage_of(part(group, 2)).key, latent_rule(source, cache, share, gpu),
-                             storage_of(expanding), _chained(rows, group, _TAKEN_ANEW))
+                             storage_of(expanding), _chained(rows, group, _TAKEN_ANEW),
+                             row_walk(backend, part(group, 4), gpu))
 
 
 def _chained(rows: Rows, group: str, anew: tuple[str, ...] = ()) -> Any:

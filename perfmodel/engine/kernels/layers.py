@@ -86,7 +86,7 @@ class SparseCorrections:
 def latent_layer_time(
     batch: Value, query: Value, past: Value, heads: Value, storage: Storage, kv_bytes: float, gpu: GpuFacts,
     c: LayerCorrections | None = None, absorbed: bool = False, key: str = "bf16", rule: str = "best",
-    expanding: Storage = BF16, chained: Value = False,
+    expanding: Storage = BF16, chained: Value = False, walk: Value = 0.0,
 ) -> KernelTime:
     """Time of one dense latent-attention layer [s] [1].
 
@@ -96,6 +96,7 @@ def latent_layer_time(
     rule         how absorbed attention splits the cache, see `mla_decode_time`
     expanding    of the product that expands keys and values
     chained      norms and rotary embedding run as chains of elementwise kernels, see `_chains`
+    walk         time of a token in the rounding before each narrow projection, see `gemm.row_walk`
     """
     c = c or LayerCorrections()
     batch, query, past, heads = (np.asarray(v, dtype=float) for v in (batch, query, past, heads))
@@ -110,6 +111,7 @@ def latent_layer_time(
                                       wide, value_dim=VALUE)
     products = _layer_products(tokens, heads, storage, _absorbing if absorbed else _expanding, gpu, c,
                                BF16 if absorbed else expanding)
+    products = products + len(_projecting(heads)) * walk * tokens
     return _sum(tokens, heads, products, core, gpu, c, np.where(chained, _chains(tokens, heads, gpu), 0.0))
 
 
