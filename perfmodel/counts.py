@@ -45,7 +45,3 @@ class Demand:
     def matching(self, prefix: str) -> Value:
         """Sum over all resources whose path starts with `prefix`."""
         return sum((a for r, a in self.amounts.items() if r == prefix or r.startswith(prefix + ".")), 0.0)
-
-
-#: Demand of nothing; start of a sum.
-NOTHING = Demand({})

@@ -9,9 +9,8 @@ References
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import log
 
-from perfmodel.algebra import Value, ceil, log2, minimum
+from perfmodel.algebra import Value, ceil, minimum
 from perfmodel.ops.core import Op, Tensor, Work
 from perfmodel.ops.registry import operator
 
@@ -117,14 +116,3 @@ def combine(tokens: Value, copies: Value, width: Value, *, name: str = "") -> Op
         Tensor("y", ("t", "d"), output=True),
     )
     return Op("combine", loops, tensors, (Work("vector", 2.0 * tokens * copies * width),), name)
-
-
-def busiest_share(members: Value, rows: Value) -> Value:
-    """Rows of the fullest of `members` equal expert groups over the mean, under uniform random routing.
-
-    Mean plus ``sqrt(2 ln members)`` standard deviations of a Poisson count, the usual extreme-value estimate.
-    rows  routed rows of all groups together
-    """
-    mean = rows / members
-    spread = (2.0 * log(2.0) * log2(members)) ** 0.5
-    return 1.0 + spread / mean**0.5

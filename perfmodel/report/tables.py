@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from perfmodel.axes import Axis
-from perfmodel.counts import LAUNCH
 from perfmodel.errors import UnknownNameError
 from perfmodel.table import Column, Table, plain, scalar, show
 
@@ -84,25 +83,6 @@ def _op_rows(phase: str, costs: Sequence[OpCost]) -> Iterator[tuple[Any, ...]]:
             flops / moved if moved else None,
             flops / time if time else None,
         )
-
-
-def demand_table(costs: Sequence[OpCost]) -> Table:
-    """Amounts by resource, summed over ops: operations, bytes, messages, launches and the time each takes."""
-    amounts: dict[str, float] = {}
-    times: dict[str, float] = {}
-    for cost in costs:
-        count = scalar(cost.count)
-        for resource, amount in cost.demand.amounts.items():
-            amounts[resource] = amounts.get(resource, 0.0) + count * scalar(amount)
-        for resource, time in cost.parts.items():
-            times[resource] = times.get(resource, 0.0) + count * scalar(time)
-    units = {"compute": "FLOP", "memory": "B", "links": "B"}
-    rows = tuple(
-        (name, show(value, units.get(name.partition(".")[0], "1")), times.get(name))
-        for name, value in amounts.items()
-        if name != LAUNCH or value
-    )
-    return Table((Column("resource"), Column("amount"), Column("time", "s")), rows)
 
 
 # --- points of a sweep ------------------------------------------------------------------------------
