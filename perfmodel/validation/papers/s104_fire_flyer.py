@@ -31,7 +31,7 @@ def module_rate(precision: str) -> float:
 
 
 @predicts({"S104-T2-GEMM-01": "tf32", "S104-T2-GEMM-03": "fp16"}, fidelity="calibrated",
-          reason="the module, from which it follows, is 9 % too fast; the ratio is 0.855, measured 0.82 and 0.84")
+          reason="the module is 9 % too fast; of its rate follow 0.855, measured 0.82 and 0.84")
 def card_rate(precision: str) -> float:
     """Large products on the PCIe card [TFLOPS per GPU]: the same chip under the power limit of the card.
 
