@@ -189,6 +189,8 @@ def number_of_chains(rest: int, free: int, limit: int | None) -> int:
     """Number of chains that cover `rest` with some free factors inside the outermost one."""
     if free == 0:
         return 1
+    if free == 1:  # one for each size, whichever these are
+        return min(len(tile_sizes(rest)), limit or rest)
     return sum(number_of_chains(-(-rest // size), free - 1, limit) for size in tile_sizes(rest, limit))
 
 
