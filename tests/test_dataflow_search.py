@@ -17,6 +17,7 @@ from perfmodel.engine.dataflow.bound import least_traffic
 from perfmodel.engine.dataflow.conventions import PEERS, Conventions
 from perfmodel.engine.dataflow.mapper import map_designs, map_op
 from perfmodel.engine.dataflow.mapping import Loop, LoopNest
+from perfmodel.engine.dataflow.options import number_of_chains
 from perfmodel.engine.dataflow.pricing import price
 from perfmodel.engine.dataflow.problem import problem
 from perfmodel.engine.dataflow.search import search
@@ -281,6 +282,13 @@ def test_mirror_images_are_searched_once():
     square, flat = conv2d(1, 8, 8, 12, 12, 3), conv2d(1, 8, 8, 12, 10, 3)
     assert {"p": "q", "q": "p", "r": "s", "s": "r"}.items() <= mirrors(problem(square))[0].items()
     assert mirrors(problem(flat)) == [] and mirrors(problem(matmul(8, 8, 8))) == []
+
+
+def test_tile_sizes_are_the_smallest_for_each_number_of_tiles():
+    for bound in (*range(1, 120), 1000):
+        largest_first = {-(-bound // size): size for size in range(bound, 0, -1)}
+        assert tile_sizes(bound) == tuple(sorted(largest_first.values()))
+        assert all(len(tile_sizes(bound, limit)) == number_of_chains(bound, 1, limit) for limit in (1, 4, 9))
 
 
 def test_what_cannot_fit_says_where_and_by_how_much():
