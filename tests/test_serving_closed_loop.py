@@ -338,6 +338,15 @@ def test_options_of_the_campaigns():
     assert options([short, {**short, "moe_dtype": "fp8_block"}]).slots.tolist() == [3.0, math.inf]
 
 
+def test_prompts_that_a_campaign_sends_again():
+    """100 prompts at random: after 2 x 16 of them 73 are new, and all but none after 50 x 16 more."""
+    row = {"isl_tokens": "4000", "osl_tokens": "100", "backend": "vllm", "backend_version": "0.12.0"}
+    found = options([{**row, "source_concurrency": "16"}, {**row, "backend_version": "0.14.0"}])
+    assert found.chunk[0] == 16.0 + 4000.0 + 1500.0 and found.rounds[0] == 50.0
+    again = found.repeated(np.array([16.0, 16.0]))
+    assert again[0] == pytest.approx(1.0 - 100.0 * math.exp(-0.32) / 800.0, abs=1e-4) and again[1] == 0.0
+
+
 BATCH_ROW = (
     "device,num_devices,framework,model_path,isl_tokens,osl_tokens,batch,weight_dtype,kv_dtype,draft_model,"
     "num_speculative_tokens,latency_s,throughput_tok_per_s\n"
@@ -435,10 +444,20 @@ def test_a_cache_moves_between_workers():
 def test_a_sensor_shows_the_last_second():
     """Set-up of 1 s at 100 W, a loop of 1 s at 500 W; then set-up of 0.5 s, and 10 ms at 900 W."""
     one = np.ones(2)
-    there = power_campaign.Cases({}, ("k",), np.zeros(2, int), np.zeros(2, int), np.array([0, 1]))
-    shown = power_campaign.readings(
-        there, np.array([500.0, 900.0]), np.array([1.0, 0.01]), np.array([1.0, 0.5]), 100.0 * one, 100.0 * one, one
-    )
+    same = np.zeros(2, int)
+    there = power_campaign.Cases({}, ("k",), same, same, same, np.array([0, 1]))
+    power, length, setup = np.array([500.0, 900.0]), np.array([1.0, 0.01]), np.array([1.0, 0.5])
+
+    def read(ahead):
+        return power_campaign.readings(
+            there, power, length, ahead * one, setup, 100.0 * one, 100.0 * one, one
+        )
+
+    shown = read(0.0)
+    # of two boards that share the line each meets its sizes once
+    assert there.fresh(one).tolist() == [True, False] and there.fresh(2.0 * one).all()
+    # a tenth of a second of calls before the loop
+    assert read(0.1)[1] == pytest.approx(0.1 * 900 + 0.5 * 100 + 0.4 * 500)
     # eleven readings that rise from 100 to 500; one reading of half set-up, half of the loop before
     assert shown == pytest.approx([(100 + 500) / 2, 0.5 * 100 + 0.5 * 500])
 
@@ -457,6 +476,6 @@ def test_cases_between_the_rows_of_a_power_table():
 
 
 def test_shared_power_of_kernels(shared):
-    for table, limit in (("moe.csv.gz", 16.0), ("attention_prefill.csv", 13.0), ("attention_decode.csv", 15.0)):
+    for table, limit in (("moe.csv.gz", 16.0), ("attention_prefill.csv", 12.0), ("attention_decode.csv", 14.0)):
         r = power_score.score_power(shared / "data" / "aiconfigurator" / f"power_{table}")
         assert r["summary"]["power"]["mape"] < limit

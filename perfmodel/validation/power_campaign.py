@@ -1,8 +1,8 @@
 """The order in which kernels were measured, and what a power sensor with a window shows of it.
 
-The scripts behind the tables of kernel power [1] run one case after another: set-up, then a loop of at most
-3,000 calls (0.3 to 1 s), during which the sensor is read at once and every 100 ms.  A reading is the mean
-over the last second [2]:
+The scripts behind the tables of kernel power [1] run one case after another: set-up, six calls, then a loop
+of at most 3,000 calls (0.3 to 1 s by the mean time of the first three calls), during which the sensor is read
+at once and every 100 ms.  A reading is the mean over the last second [2]:
 
     reading(t) = (E(t) - E(t - window))/window,   E(t) energy that the board drew until t
 
@@ -32,8 +32,8 @@ Rows = Mapping[str, Any]
 
 #: time over which the sensor averages, and between two readings [s]
 WINDOW, INTERVAL = 1.0, 0.1
-#: most calls of a loop; seconds that it aims at where a call takes less than SHORT [s], and else
-CALLS, BRIEF, SHORT, LONG = 3000.0, 0.3, 1e-4, 1.0
+#: calls before the loop, most calls of it, seconds that it aims at where one takes less than SHORT, and else
+BEFORE, CALLS, BRIEF, SHORT, LONG = 6.0, 3000.0, 0.3, 1e-4, 1.0
 
 #: grids of [1].  Batches of decode stand in the order in which CPython walks the set of them.
 DECODE_BATCH = (32, 1, 2, 64, 4, 128, 256, 512, 8, 1024, 2048, 16)
@@ -58,6 +58,7 @@ class Cases:
     rows   sizes and formats, a column each [N]
     names  of the kernels; kind: which of them runs [N]
     line   boards or processes with a history of their own [N], ascending
+    sizes  of the kernel, which is made ready when they are new to a board [N]
     place  where the rows of the table are among them [n]
     """
 
@@ -65,7 +66,14 @@ class Cases:
     names: tuple[str, ...]
     kind: np.ndarray
     line: np.ndarray
+    sizes: np.ndarray
     place: np.ndarray
+
+    def fresh(self, boards: np.ndarray) -> np.ndarray:
+        """Cases whose sizes are new to the board that runs them, of `boards` that share a line [N]."""
+        new = (np.diff(self.line, prepend=-1) != 0) | (np.diff(self.sizes, prepend=-1) != 0)
+        count = np.arange(len(new))
+        return np.asarray(count - np.maximum.accumulate(np.where(new, count, 0)) < boards)
 
 
 def cases(rows: Rows) -> Cases:
@@ -102,7 +110,7 @@ def _attention(rows: Rows) -> Cases:
     kind = np.array([kernel.get(key, "") for key in _keys(grid, ("head_dim", "kv_dtype"))])
     ran &= kind != ""
     order = np.flatnonzero(ran)
-    return _with_rows(take(grid, order), kind[order], rows, columns)
+    return _with_rows(take(grid, order), kind[order], which[order], rows, columns)
 
 
 def _decoded(grid: Rows) -> np.ndarray:
@@ -135,21 +143,25 @@ def _layers(rows: Rows) -> Cases:
     grid = {**each, "tokens": np.tile(tokens, len(first))}
     place = layer * len(tokens) + np.searchsorted(tokens, rows["tokens"])
     names, kind = np.unique(kinds(rows)[first], return_inverse=True)
-    return Cases(grid, tuple(names.tolist()), np.repeat(kind, len(tokens)), line, place)
+    return Cases(grid, tuple(names.tolist()), np.repeat(kind, len(tokens)), line, line, place)
 
 
-def _with_rows(grid: dict[str, Any], kind: np.ndarray, rows: Rows, columns: tuple[str, ...]) -> Cases:
+def _with_rows(
+    grid: dict[str, Any], kind: np.ndarray, sizes: np.ndarray, rows: Rows, columns: tuple[str, ...]
+) -> Cases:
     """Finds the rows among the cases, a line for each kernel; rows of other sizes come last."""
     known = {key: i for i, key in enumerate(_keys(grid, columns))}
     place = np.array([known.get(key, -1) for key in _keys(rows, columns)])
     strange = np.flatnonzero(place < 0)
     place[strange] = len(kind) + np.arange(len(strange))
     grid = {n: np.concatenate([v, np.asarray(rows[n])[strange]]) for n, v in grid.items()}
+    sizes = np.concatenate([sizes, np.full(len(strange), -1)])
     names, number = np.unique(np.concatenate([kind, kinds(rows)[strange]]), return_inverse=True)
     order = np.argsort(number, kind="stable")
     back = np.empty_like(order)
     back[order] = np.arange(len(order))
-    return Cases(take(grid, order), tuple(names.tolist()), number[order], number[order], back[place])
+    line = number[order]
+    return Cases(take(grid, order), tuple(names.tolist()), line, line, sizes[order], back[place])
 
 
 def _keys(rows: Rows, columns: tuple[str, ...]) -> list[tuple[Any, ...]]:
@@ -173,29 +185,32 @@ def filled(bound: np.ndarray, known: np.ndarray, there: Cases) -> np.ndarray:
     return time
 
 
-def loop(time: np.ndarray, together: np.ndarray | float, host: float) -> np.ndarray:
+def loop(
+    time: np.ndarray, together: np.ndarray | float, host: float, ready: np.ndarray | float = 0.0
+) -> np.ndarray:
     """Length of the measured loop [s] of calls of `time` [s], of which `together` make one round.
 
-    host  least time of a call while the length of the loop is chosen [s]
+    host   least time of a call while the length of the loop is chosen [s]
+    ready  further time of it, to make the kernel ready: the loop then ends too early [s]
     """
-    round_ = np.maximum(time, host) * together
+    round_ = (np.maximum(time, host) + ready) * together
     calls = np.where(round_ < SHORT, BRIEF, LONG) / round_
     return np.asarray(np.clip(calls, 6.0 / together, CALLS) * together * time)
 
 
 def readings(
-    there: Cases, power: np.ndarray, length: np.ndarray, setup: np.ndarray, rest: np.ndarray,
-    before: np.ndarray, boards: np.ndarray,
+    there: Cases, power: np.ndarray, length: np.ndarray, ahead: np.ndarray, setup: np.ndarray,
+    rest: np.ndarray, before: np.ndarray, boards: np.ndarray,
 ) -> np.ndarray:
     """Mean of the sensor's readings of each row of the table [n] [W].
 
-    power, length, setup, rest  of each case: power of its kernel [W], loop and set-up before it [s], power of
-                                a board that does nothing else [W]
-    boards                      that share the line of each case, W
-    before                      of each row: power before the first case of its line [W]
+    power, length, ahead  of each case: power of its kernel [W], loop, and calls before it [s]
+    setup, rest           set-up before these [s], power of a board that does nothing else [W]
+    boards                that share the line of each case, W
+    before                of each row: power before the first case of its line [W]
     """
-    # a case is two stretches: set-up and loop
-    spans = np.stack([setup, length], axis=1).reshape(-1)
+    # a case is two stretches: set-up and calls
+    spans = np.stack([setup, ahead + length], axis=1).reshape(-1)
     spent = np.concatenate([[0.0], np.cumsum(spans)])
     drawn = np.concatenate([[0.0], np.cumsum(spans * np.stack([rest, power], axis=1).reshape(-1))])
     opens = np.flatnonzero(np.diff(there.line, prepend=-1))
@@ -204,10 +219,11 @@ def readings(
     read, times = np.zeros(len(place)), np.zeros(len(place))
     for late in np.arange(0.0, LONG + 0.5 * INTERVAL, INTERVAL):
         on = (length[place] >= late) | (late == 0.0)
-        idle = np.minimum(setup[place], WINDOW - late)
-        reach = begin - share * (WINDOW - late - idle)
+        busy = np.minimum(late + ahead[place], WINDOW)
+        idle = np.minimum(setup[place], WINDOW - busy)
+        reach = begin - share * (WINDOW - busy - idle)
         inside = np.maximum(reach, origin)
         history = drawn[2 * place] - np.interp(inside, spent, drawn) + (inside - reach) * before
-        read += on * (late * power[place] + idle * rest[place] + history / share) / WINDOW
+        read += on * (busy * power[place] + idle * rest[place] + history / share) / WINDOW
         times += on
     return np.asarray(read / times)

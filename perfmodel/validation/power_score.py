@@ -27,7 +27,7 @@ from perfmodel.ops.attention import attended_pairs, visible_keys
 from perfmodel.ops.moe import distinct_experts
 from perfmodel.scenario.corrections import calibration
 from perfmodel.scenario.serving_power import board_power
-from perfmodel.validation.power_campaign import Cases, cases, filled, kinds, loop, readings
+from perfmodel.validation.power_campaign import BEFORE, Cases, cases, filled, kinds, loop, readings
 
 Rows = Mapping[str, Any]
 
@@ -40,18 +40,24 @@ POWER = {"system", "latency_us", "power_W", "energy_J"}
 #: cache in this library came from one board: neighbours agree within 2 %, those of others within 15 %.
 BOARDS = {"vllm_flashinfer/fp8": 1.0}
 NODE = 8.0
+#: queries and keys of a tile of attention
+TILE = 128.0
 #: calls of an expert layer in one round of the loop, where the routing is drawn [1 of power_campaign]
 DRAWS = 5.0
 
 
 @dataclass(frozen=True)
 class Draw:
-    """A kernel: shares of the board limit at rest and per utilisation, and set-up before its loop [s]."""
+    """A kernel: shares of the board limit at rest and per utilisation, set-up before its loop [s].
+
+    ready  time of a call for which new sizes are made ready [s]
+    """
 
     base: float = 0.35
     memory: float = 1.0
     compute: float = 2.0
     setup: float = 0.1
+    ready: float = 0.01
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class Bench:
 
     rest: float = 0.22
     before: float = 0.5
-    host: float = 2e-4
+    host: float = 4e-4
     per_sequence: float = 2e-5
     per_token: float = 1e-7
     draws: Mapping[str, Draw] = field(default_factory=dict)
@@ -105,26 +111,29 @@ def shipped_bench(kind: str) -> Bench:
 
 def kernel_power(found: Measured, bench: Bench) -> np.ndarray:
     """Power [W] of a board that runs each case for ever."""
-    base, memory, compute, _ = _draws(found, bench)
+    base, memory, compute, *_ = _draws(found, bench)
     return np.asarray(board_power(found.limit, found.memory, found.compute, (base, memory, compute)))
 
 
 def read_power(found: Measured, bench: Bench) -> np.ndarray:
     """What the sensor shows of each row of the table [W]."""
-    setup = _draws(found, bench)[3] + bench.per_sequence * found.sequences + bench.per_token * found.tokens
-    length = loop(found.time, found.together, bench.host)
+    *_, setup, ready = _draws(found, bench)
     layers = "tokens" in found.cases.rows
     boards = np.array([1.0 if layers else BOARDS.get(kind, NODE) for kind in found.cases.names])
+    boards = boards[found.cases.kind]
+    ready = ready * found.cases.fresh(boards)
+    setup = setup + ready + bench.per_sequence * found.sequences + bench.per_token * found.tokens
+    length = loop(found.time, found.together, bench.host, ready)
     limit = found.limit[found.cases.place]
     return readings(
-        found.cases, kernel_power(found, bench), length, setup, found.limit * bench.rest,
-        limit * bench.before, boards[found.cases.kind],
+        found.cases, kernel_power(found, bench), length, BEFORE * found.together * found.time, setup,
+        found.limit * bench.rest, limit * bench.before, boards,
     )
 
 
 def _draws(found: Measured, bench: Bench) -> np.ndarray:
     each = [bench.draw(name) for name in found.cases.names]
-    table = np.array([[d.base, d.memory, d.compute, d.setup] for d in each])
+    table = np.array([_numbers(d) for d in each])
     return np.asarray(table[found.cases.kind].T)
 
 
@@ -160,6 +169,18 @@ def _attention(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return 4.0 * batch * heads * width * pairs, moved, key
 
 
+def padded(rows: Rows) -> np.ndarray:
+    """FLOP of tiles over FLOP of attention: what a tile does for nothing draws power too.
+
+    A tile has TILE queries, of all heads that share a cache, and TILE keys.
+    """
+    query, context = rows["q_len"], rows["past_len"] + rows["q_len"]
+    window = np.where(rows["window"] > 0, rows["window"], context)
+    together = query * rows["n_heads"] / rows["n_kv_heads"]
+    keys = attended_pairs(query, context, window=window) / query
+    return np.asarray(np.ceil(together / TILE) * TILE / together * np.ceil(keys / TILE) * TILE / keys)
+
+
 def _mixture(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     stores = [storage_of(str(name)) for name in rows["dtype"]]
     held, inner = rows["experts"] / rows["moe_ep_size"], rows["inter"] / rows["moe_tp_size"]
@@ -183,9 +204,10 @@ def measured(rows: Rows) -> Measured:
     flop, moved, key = work(every)
     bandwidth, peak, limit = _rates(every["system"], key)
     time = filled(np.maximum(moved / bandwidth, flop / peak), rows["latency_us"] * 1e-6, there)
+    done = flop * padded(every) if "q_len" in every else flop
     drawn = np.char.startswith(np.asarray(every.get("distribution", "")).astype(str), "power")
     return Measured(
-        there, time, np.minimum(moved / bandwidth / time, 1.0), np.minimum(flop / peak / time, 1.0), limit,
+        there, time, np.minimum(moved / bandwidth / time, 1.0), np.minimum(done / peak / time, 1.0), limit,
         sequences, tokens, np.where(drawn, DRAWS, 1.0) + 0.0 * time,
     )
 
@@ -240,7 +262,7 @@ def score_power(path: str | PathLike[str]) -> dict[str, Any]:
 
 #: lowest and highest constants of a fit, in the order of the fields; a board at rest draws 0.14 of its limit
 SHARED = ((0.14, 0.2, 2e-5, 1e-6, 1e-9), (0.35, 1.0, 5e-3, 1e-3, 1e-5))
-OWN = ((0.1, 0.05, 0.05, 0.005), (0.9, 20.0, 60.0, 1.5))
+OWN = ((0.1, 0.05, 0.05, 0.005, 1e-5), (0.9, 20.0, 60.0, 1.5, 5.0))
 #: errors beyond which rows weigh less, first wide and then narrow; pull towards the start per logarithm
 CORES, PULL = (0.15, 0.05), 0.2
 
@@ -257,7 +279,7 @@ def fit_bench(found: Measured, real: np.ndarray, chosen: np.ndarray) -> Bench:
 
     def bench(logs: np.ndarray) -> Bench:
         rest, before, host, sequence, token, *own = np.exp(logs).tolist()
-        each = [Draw(*own[i : i + 4]) for i in range(0, len(own), 4)]
+        each = [Draw(*one) for one in np.reshape(own, (len(names), -1)).tolist()]
         return Bench(rest, before, host, sequence, token, dict(zip(names, each, strict=True)))
 
     logs = start

@@ -53,16 +53,23 @@ def serving_state(
     run, ran = cost.runtime, points.options
     graph = np.where(np.isfinite(ran.graph), ran.graph, run.graph)
     cost = replace(cost, runtime=replace(run, graph=graph))
-    first = FirstToken(run.first_token, run.first_steps + ran.hold, run.burst, ran.rounds, cost.starts())
+    # on average a request has generated half of its answer
+    middle = points.input + 0.5 * points.output
+    held = cost.slots(middle)
+    # of prompts sent again, all but the last block is found in memory as far as they and their answers fit
+    room = held * middle / (ran.distinct * (points.input + points.output))
+    found = np.where(points.moe, 0.0, ran.repeated(points.load) * np.minimum(room, 1.0))
+    prompt = (1.0 - found) * points.input + found * run.block
+    starts = (1.0 - found) * cost.starts() + found * replace(cost, prompt=run.block).starts()
+    first = FirstToken(run.first_token, run.first_steps + ran.hold, run.burst, ran.rounds, starts)
     chunk = np.where(np.isfinite(ran.chunk), ran.chunk, run.chunk)
     common = {"chunk": chunk, "first": first, "accepted": accepted, "drafted": cost.width - 1.0}
-    # on average a request has generated half of its answer
-    slots = np.minimum(cost.slots(points.input + 0.5 * points.output), ran.slots)
+    slots = np.minimum(held, ran.slots)
     if points.prefill is None:
-        return closed_loop(cost, points.load, points.input, points.output, slots=slots, **common)
+        return closed_loop(cost, points.load, prompt, points.output, slots=slots, **common)
     prefill = equipped(points.prefill, points.runtimes, profiles, fix)
     return disaggregated(
-        prefill, cost, points.load, points.input, points.output, slots=slots,
+        prefill, cost, points.load, prompt, points.output, slots=slots,
         prefill_workers=points.workers[:, 0], decode_workers=points.workers[:, 1],
         transfer=prefill.transfer(points.input, prefill.layout.devices + cost.layout.devices), **common,
     )
