@@ -259,3 +259,17 @@ def test_a_metric_that_is_an_axis_is_one_column():
     assert header.count("concurrency") == 1
     if importlib.util.find_spec("xarray"):
         assert list(answer.to_xarray()["concurrency"]) == [1.0, 2.0]
+
+
+def test_numbers_that_contradict_each_other_are_refused(tmp_path):
+    """Each number alone is allowed: more idle than peak power, key-value heads that do not divide the heads."""
+    gpu = tmp_path / "gpu.yaml"
+    gpu.write_text(
+        "device: tiny\nsources: {book: a book}\nsource: book\ncompute: {matrix: {peak: {bf16: 1 TFLOP/s}}}\n"
+        "memory: {hbm: {capacity: 16 GiB, bandwidth: 1 TB/s}}\npower: {idle: 500 W, peak: 100 W}\n"
+    )
+    with pytest.raises(SpecError, match=r"gpu\.yaml:6:.*power\.idle"):
+        pm.device(gpu)
+    model = pm.workload(MODEL).vary({"blocks.0.attention.kv_heads": 5})
+    with pytest.raises(ArgumentError, match="kv_heads"):
+        pm.inference(model, "h100-sxm5")

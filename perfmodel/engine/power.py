@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from perfmodel.algebra import Value, minimum, total
+from perfmodel.algebra import Value, maximum, minimum, total
 from perfmodel.engine.energy import energy_parts
 from perfmodel.engine.roofline import OpCost
 from perfmodel.hardware.array import SpatialArray
@@ -39,8 +39,9 @@ def energy_of(costs: Sequence[OpCost], system: System, duration: Value) -> Value
     if peak is None:
         return np.nan * duration
     idle = IDLE_SHARE * peak if idle is None else idle
-    dynamic = total(_busy_share(cost) * cost.count for cost in costs) * (peak - idle)
-    return idle * duration + minimum(dynamic, (peak - idle) * duration)
+    span = maximum(peak - idle, 0.0)
+    dynamic = total(_busy_share(cost) * cost.count for cost in costs) * span
+    return idle * duration + minimum(dynamic, span * duration)
 
 
 def prices(system: System) -> dict[str, Value]:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from perfmodel import shipped
-from perfmodel.errors import ArgumentError, UnknownNameError
+from perfmodel.errors import ArgumentError, Fault, SpecError, UnknownNameError
 from perfmodel.hardware.device import Device, System
-from perfmodel.spec import get_path, load, replace_path
+from perfmodel.spec import get_path, load, provenance, replace_path
 
 PLACE = "hardware_specs"
 
@@ -24,7 +24,13 @@ def device(name: str | Path | Device) -> Device:
     if isinstance(name, Device):
         return name
     path = shipped.locate(name, PLACE, "device")
-    return load(Device, path, resolve=lambda base: shipped.locate(base, PLACE, "device"))
+    spec = load(Device, path, resolve=lambda base: shipped.locate(base, PLACE, "device"))
+    power = spec.power
+    if power is not None and power.idle is not None and power.peak is not None and power.idle > power.peak:
+        line = provenance(spec)["power.idle"].line
+        message = f"{power.idle:g} W is more than the peak of {power.peak:g} W"
+        raise SpecError([Fault(str(path), line, 1, "power.idle", message, "at most power.peak")])
+    return spec
 
 
 def system(name: str | Path | Device | System, count: int | None = None) -> System:

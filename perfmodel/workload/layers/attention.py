@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from perfmodel.algebra import Value
+import numpy as np
+
+from perfmodel.algebra import Value, is_symbolic
+from perfmodel.errors import ArgumentError
 from perfmodel.ops.attention import attention, eager_attention, kept_keys
 from perfmodel.ops.core import Op, Split, Tensor
 from perfmodel.ops.elementwise import elementwise, norm
@@ -61,7 +64,12 @@ class Attention:
         return self.head_dim if self.value_dim is None else self.value_dim
 
     def ops(self, hidden: Value, step: Step) -> list[Op]:
-        """Projections, normalisation, rotation and attention."""
+        """Projections, normalisation, rotation and attention.
+
+        Raises ArgumentError where the key-value heads do not divide the heads.
+        """
+        if not is_symbolic(self.heads, self.kv) and np.any(np.mod(self.heads, self.kv) != 0):
+            raise ArgumentError("kv_heads", self.kv, f"a divisor of heads = {self.heads}")
         tokens = step.tokens
         ops = [self.projection(hidden, tokens), *self.prepare(tokens), *self.core(step)]
         if self.gate != "none":
