@@ -194,6 +194,6 @@ def test_layers_found_by_search():
 def test_qwen_windows(how):
     """The window holds from layer 3 on, whichever way the file says it."""
     config = {"model_type": "qwen2", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 4,
-              "num_attention_heads": 4, "vocab_size": 100, "use_sliding_window": True, "sliding_window": 16, **how}
+              "num_attention_heads": 4, "num_key_value_heads": 4, "vocab_size": 100, "use_sliding_window": True, "sliding_window": 16, **how}
     blocks = from_config(config).dims.blocks
     assert [(b.repeat, b.attention.window) for b in blocks] == [(3.0, None), (1.0, 16.0)]

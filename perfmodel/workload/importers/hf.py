@@ -158,8 +158,8 @@ def from_config(
     return found
 
 
-#: what arithmetic on fields of a wrong type, length or size raises
-NONSENSE = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError)
+#: what arithmetic on fields of a wrong type, length or size raises, and layers whose sizes contradict
+NONSENSE = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, ArgumentError)
 
 
 def _does_not_fit(file: str, kind: str, error: object) -> SpecError:

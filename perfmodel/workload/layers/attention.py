@@ -68,7 +68,10 @@ class Attention:
 
         Raises ArgumentError where the key-value heads do not divide the heads.
         """
-        if not is_symbolic(self.heads, self.kv) and np.any(np.mod(self.heads, self.kv) != 0):
+        wrong = not is_symbolic(self.heads, self.kv) and (
+            np.any(np.less(self.kv, 1)) or np.any(np.mod(self.heads, self.kv) != 0)
+        )
+        if wrong:
             raise ArgumentError("kv_heads", self.kv, f"a divisor of heads = {self.heads}")
         tokens = step.tokens
         ops = [self.projection(hidden, tokens), *self.prepare(tokens), *self.core(step)]
