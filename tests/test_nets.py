@@ -300,3 +300,13 @@ def test_elastic_heads_keep_their_width():
     few, all_heads = model.flops()
     assert all_heads == pm.workload("vit-b-16").flops()
     assert all_heads - few == saved
+
+
+def test_eager_attention_of_a_network_moves_its_scores():
+    """12 layers of 12 heads over 197 tokens: the scores are written, read, written and read."""
+    net = pm.workload("vit-b-16")
+    fused, eager = net.graph(batch=2), net.graph(batch=2, attention="eager")
+    square = 12 * 2 * 12 * 197 * 197
+    assert eager.flops == fused.flops
+    assert eager.elements("weight") == fused.elements("weight")
+    assert eager.elements("activation") - fused.elements("activation") == pytest.approx(4 * square, rel=1e-3)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from perfmodel.algebra import Value, ceil, floor, maximum, minimum
-from perfmodel.ops.core import Op, Tensor, Work
+from dataclasses import replace
+
+from perfmodel.algebra import Value, ceil, floor, maximum, minimum, product
+from perfmodel.ops.core import Op, Split, Tensor, Work
 from perfmodel.ops.elementwise import softmax
 from perfmodel.ops.registry import operator
 
@@ -138,36 +140,28 @@ def attention(
     return Op("attention", loops, tensors, work, name, attributes=facts)
 
 
-def eager_attention(
-    batch: Value,
-    query: Value,
-    context: Value,
-    heads: Value,
-    kv_heads: Value | None = None,
-    head_dim: Value = 128,
-    *,
-    value_dim: Value | None = None,
-    name: str = "attention",
-) -> tuple[Op, Op, Op]:
-    """Attention as three kernels on the full square: scores, softmax and values pass through memory.
+def eager(op: Op) -> tuple[Op, Op, Op]:
+    """Fused attention as three kernels on the full square: scores, softmax and values pass through memory.
 
-    The score tensor has batch x heads x query x context elements and is written and read twice.
+    The score tensor has batch x heads x query x context elements and is written and read twice; mask and
+    window save nothing.  The cache is that of the fused op, whose further tensors are added to the scores.
     """
-    kv_heads = heads if kv_heads is None else kv_heads
-    value_dim = head_dim if value_dim is None else value_dim
-    loops = {"b": batch, "h": kv_heads, "g": heads / kv_heads, "s": query, "t": context}
-    square = 1.0 * batch * heads * query * context
-    query_axes, score_axes = ("b", "h", "g", "s", "d"), ("b", "h", "g", "s", "t")
-    key_axes = ("b", "h", "t", "d")
-    scores = Op(
-        "attention_scores", {**loops, "d": head_dim},
-        (Tensor("Q", query_axes), Tensor("K", key_axes, kind="kv"), Tensor("S", score_axes, output=True)),
-        (Work("matrix", 2.0 * square * head_dim),), f"{name}_scores",
+    loops = {**op.loops, "t": op.attributes["context"]}
+    given = {tensor.name: tensor for tensor in op.tensors}
+    added = tuple(tensor for name, tensor in given.items() if name not in "QKVO")
+    square = product(loops[name] for name in "bhgst")
+    score_axes = ("b", "h", "g", "s", "t")
+    scores = replace(
+        op, family="attention_scores", loops={k: v for k, v in loops.items() if k != "e"}, attributes={},
+        tensors=(given["Q"], given["K"], Tensor("S", score_axes, output=True), *added),
+        work=(Work("matrix", 2.0 * square * loops["d"]),), name=f"{op.name}_scores",
     )
-    probabilities = softmax(batch * heads * query, context, name=f"{name}_softmax")
-    values = Op(
-        "attention_values", {**loops, "d": value_dim},
-        (Tensor("P", score_axes), Tensor("V", key_axes, kind="kv"), Tensor("O", query_axes, output=True)),
-        (Work("matrix", 2.0 * square * value_dim),), f"{name}_values",
+    rows = softmax(square / loops["t"], loops["t"], name=f"{op.name}_softmax")
+    split = {"tp": Split("r")} if "tp" in op.split else {}
+    values = replace(
+        scores, family="attention_values", loops={**{k: loops[k] for k in "bhgst"}, "d": loops["e"]},
+        tensors=(Tensor("P", score_axes), replace(given["V"], axes=("b", "h", "t", "d")),
+                 Tensor("O", ("b", "h", "g", "s", "d"), output=True)),
+        work=(Work("matrix", 2.0 * square * loops["e"]),), name=f"{op.name}_values",
     )
-    return scores, probabilities, values
+    return scores, replace(rows, count=op.count, split=split), values

@@ -15,9 +15,10 @@ from perfmodel.arguments import number
 from perfmodel.axes import arrays_are_values
 from perfmodel.errors import ArgumentError
 from perfmodel.formats import Precision, precision
+from perfmodel.ops.attention import eager
 from perfmodel.spec import replace_path
 from perfmodel.workload.graph import Graph
-from perfmodel.workload.rewriting import StepTransform, Transform
+from perfmodel.workload.rewriting import StepTransform, Transform, each
 from perfmodel.workload.step import Step
 
 PLACE = "workloads"
@@ -49,6 +50,8 @@ class Workload:
                 step = transform.step(step)
         with arrays_are_values():
             graph: Graph = self.dims.graph(step, self.name)
+            if step.attention == "eager":
+                graph = each(lambda op: eager(op) if op.family == "attention" else op)(graph)
             for transform in self.transforms:
                 graph = transform(graph)
         return graph

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--attention", default="fused", help="fused or eager")
     parser.add_argument("--loss", default="fused", help="fused, eager or eager16: what is kept of the logits")
     parser.add_argument("--dropout", action="store_true", help="dropout, as GPT is trained")
-    parser.add_argument("--overlap", action="store_true", help="exchanges of experts and contexts behind products")
+    parser.add_argument("--overlap", action="store_true", help="experts and contexts travel behind products")
     common.add_model(parser)
     common.add_views(parser)
     common.add_output(parser)

@@ -8,7 +8,7 @@ import numpy as np
 
 from perfmodel.algebra import Value, is_symbolic
 from perfmodel.errors import ArgumentError
-from perfmodel.ops.attention import attention, eager_attention, kept_keys
+from perfmodel.ops.attention import attention
 from perfmodel.ops.core import Op, Split, Tensor
 from perfmodel.ops.elementwise import elementwise, norm
 from perfmodel.ops.matmul import matmul
@@ -121,10 +121,8 @@ class Attention:
         return ops
 
     def core(self, step: Step) -> list[Op]:
-        """Scores, softmax and values, fused or eager."""
+        """Scores, softmax and values."""
         share = Split("h", parts=self.kv, balance="g")
-        if step.attention == "eager":
-            return self.eager(step, share)
         # the full square of a profiler knows neither mask nor window
         window, chunk = (self.window, self.chunk) if step.causal else (None, None)
         fused = attention(
@@ -143,25 +141,6 @@ class Attention:
             name="attention",
         )
         return [self.extras(fused.divided(tp=share))]
-
-    def eager(self, step: Step, share: Split) -> list[Op]:
-        """Three kernels on the full square; the cache is that of the fused form."""
-        parts = eager_attention(
-            step.batch, step.query, step.context, self.heads, self.kv, self.head_dim,
-            value_dim=self.value_width,
-        )
-        kept = step.batch * self.kv * kept_keys(step.context, self.window, self.chunk)
-
-        def cache(tensor: Tensor) -> Tensor:
-            if tensor.kind != "kv":
-                return tensor
-            if self.bidirectional:
-                return replace(tensor, kind="activation")
-            width = self.head_dim if tensor.name == "K" else self.value_width
-            return replace(tensor, stored=kept * width, shared=self.shared_kv)
-
-        scores, softmax, values = (replace(p, tensors=tuple(cache(t) for t in p.tensors)) for p in parts)
-        return [self.extras(scores.divided(tp=share)), softmax.divided(tp="r"), values.divided(tp=share)]
 
     def extras(self, op: Op) -> Op:
         """Learned sinks and relative position tables, added to the op that computes the scores."""
