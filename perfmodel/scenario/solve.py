@@ -145,8 +145,10 @@ class Asked:
         solve = self.scenario.solve
         if self.fidelity == "calibrated":
             return solve(self.inputs, self.fixed, self.fidelity, self.runtime, end=which)
+        if which == "low":  # no implementation is faster than the bound
+            return solve(self.inputs, self.fixed, "roofline", self.runtime)
         slow = {**self.inputs, "system": derated(self.inputs["system"])}
-        return solve(self.inputs if which == "low" else slow, self.fixed, self.fidelity, self.runtime)
+        return solve(slow, self.fixed, self.fidelity, self.runtime)
 
     def phases(self, at: Mapping[str, float]) -> Mapping[str, Sequence[OpCost]]:
         """Cost of every op at one point, by phase."""
