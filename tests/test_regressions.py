@@ -273,3 +273,13 @@ def test_numbers_that_contradict_each_other_are_refused(tmp_path):
     model = pm.workload(MODEL).vary({"blocks.0.attention.kv_heads": 5})
     with pytest.raises(ArgumentError, match="kv_heads"):
         pm.inference(model, "h100-sxm5")
+
+
+def test_a_sweep_over_names_is_explained_at_one_of_its_points():
+    names, devices = ["llama-3.1-8b", "qwen2.5-7b"], ["h100-sxm5", "a100-sxm-80gb"]
+    swept = pm.sweep("inference", names, devices, batch=[1, 8], fidelity=["roofline", "dataflow"])
+    at = {"workload": "qwen2.5-7b", "system": "a100-sxm-80gb", "fidelity": "dataflow", "batch": 8}
+    alone = pm.inference("qwen2.5-7b", "a100-sxm-80gb", batch=8, fidelity="dataflow")
+    assert swept.explain(**at).splitlines()[1:] == alone.explain().splitlines()[1:]
+    slopes = pm.sensitivity(swept, "tpot", **at)
+    assert slopes.to_dict() == pm.sensitivity(alone, "tpot").to_dict()

@@ -35,12 +35,24 @@ def scenario_function(scenario: str | Callable[..., Result]) -> Callable[..., Re
     return function
 
 
+def label_of(value: Any) -> str:
+    """Name of a model, system, precision ... for an axis."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        return "+".join(f"{key}:{item}" for key, item in value.items())
+    return str(getattr(value, "name", value))
+
+
 def ask_again(result: Result, at: Mapping[str, Any] | None = None, **changes: Any) -> Result:
     """The same question at one point (None: over all axes) with some arguments changed."""
     inputs = dict(result.inputs) if at is None else pick(result.inputs, at)
+    for name, value in (at or {}).items():  # one of several models, devices, options, traces or numbers
+        if isinstance(inputs.get(name), (list, tuple)):
+            by_label = {label_of(one): one for one in inputs[name]}
+            inputs[name] = by_label[value] if isinstance(value, str) else value
     function = scenario_function(result.scenario)
     known = inspect.signature(function).parameters
     question = {name: value for name, value in inputs.items() if name in known and value is not None}
-    if isinstance(question.get("trace"), tuple) and at is not None and "trace" in at:  # one of several traces
-        question["trace"] = next(one for one in question["trace"] if one.name == at["trace"])
-    return function(**{**question, "fidelity": result.fidelity, **changes})
+    fidelity = (at or {}).get("fidelity", result.fidelity)
+    return function(**{**question, "fidelity": fidelity, **changes})

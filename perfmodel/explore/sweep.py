@@ -24,7 +24,7 @@ from perfmodel.errors import (
     PrecisionError,
     UnknownNameError,
 )
-from perfmodel.explore.again import scenario_function
+from perfmodel.explore.again import label_of, scenario_function
 from perfmodel.result import Result
 
 #: arguments of a scenario that name things; a list of them becomes an axis of texts
@@ -249,12 +249,3 @@ def _block(
             return np.full(shape, len(labels[metric]) - 1)
         return np.full(shape, 0.0 if metric == "feasible" else np.nan)
     return np.broadcast_to(cell.data[metric], shape)
-
-
-def label_of(value: Any) -> str:
-    """Name of a model, system, precision ... for an axis."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Mapping):
-        return "+".join(f"{key}:{item}" for key, item in value.items())
-    return str(getattr(value, "name", value))

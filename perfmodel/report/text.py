@@ -180,26 +180,30 @@ def explain(result: Result, at: Mapping[str, Any]) -> str:
         lines[0] += " at " + ", ".join(
             f"{k} {v if isinstance(v, str) else f'{v:g}'}" for k, v in point.items()
         )
-    if result.phases is None:
-        lines += step_lines(result, point)
-    else:
-        for phase, costs in result.costs(**at).items():
-            lines += phase_lines(result, phase, costs)
+    lines += bound_lines(result, point)
     lines += help_lines(result, point)
     return "\n".join(lines)
 
 
-def step_lines(result: Result, point: Mapping[str, Any]) -> list[str]:
-    """What bounds the steps of a scenario whose ops are not costed one by one.
+def bound_lines(result: Result, point: Mapping[str, Any]) -> list[str]:
+    """What bounds each phase at a point, or the steps of a scenario whose ops are not costed one by one.
 
+    A sweep over names asks its question there once more.
     Raises ArgumentError where a scenario has neither ops nor a bound.
     """
     from perfmodel.explore.again import SCENARIOS
     from perfmodel.explore.sensitivity import at_point
 
-    if result.scenario not in SCENARIOS or "bound" not in result.metrics:
+    if result.phases is not None:
+        found = result.costs(**point)
+    elif result.scenario not in SCENARIOS or "bound" not in result.metrics:
         raise ArgumentError("explain", result.scenario, "a scenario that is made of ops or steps")
-    return [f"A mean step is bound {bound_text(at_point(result, point))}."]
+    else:
+        one = at_point(result, point)
+        if one.phases is None:
+            return [f"A mean step is bound {bound_text(one)}."]
+        found = one.costs()
+    return [line for phase, costs in found.items() for line in phase_lines(result, phase, costs)]
 
 
 def phase_lines(result: Result, phase: str, costs: Sequence[OpCost], top: int = 3) -> list[str]:
