@@ -32,12 +32,17 @@ def reasons(
         ~divides(workload, tp),
         tp * pp > system.count,
         np.mod(batch, pp) != 0,
-        np.isnan(latency),
+        unmapped(latency),
     ]
     code: Any = np.zeros((), dtype=np.int64)
     for number, failed in reversed(list(enumerate(checks, start=1))):
         code = np.where(failed, number, code)
     return code
+
+
+def unmapped(seconds: Value) -> Any:
+    """Points at which an op has no mapping; one False where all have one, so that the codes stay small."""
+    return np.isnan(seconds) if np.isnan(np.min(seconds)) else np.False_
 
 
 def divides(workload: Workload, tp: Value) -> Any:

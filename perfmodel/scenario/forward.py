@@ -18,7 +18,7 @@ from perfmodel.formats import precision as precision_of
 from perfmodel.hardware.catalog import system as system_of
 from perfmodel.hardware.device import Device, System
 from perfmodel.result import Result
-from perfmodel.scenario.feasible import divides
+from perfmodel.scenario.feasible import divides, unmapped
 from perfmodel.scenario.solve import NO_MAPPING, TOO_LARGE, Scenario
 from perfmodel.workload.graph import Graph
 from perfmodel.workload.step import Step
@@ -156,7 +156,7 @@ def _reason(
         np.logical_not(divides(workload, tp)),
         tp > system.count,
         np.False_ if context is None else np.asarray(workload.generates & np.less(context, query)),
-        np.isnan(latency),
+        unmapped(latency),
     ]
     code: Any = np.zeros((), dtype=np.int64)
     for number, failed in reversed(list(enumerate(checks, start=1))):

@@ -42,7 +42,7 @@ from perfmodel.hardware.device import Device, System
 from perfmodel.ops.core import Exchange, Op, Tensor, Work
 from perfmodel.result import Result
 from perfmodel.scenario.activations import CORE, Kept
-from perfmodel.scenario.feasible import divides, experts_of, layers_of
+from perfmodel.scenario.feasible import divides, experts_of, layers_of, unmapped
 from perfmodel.scenario.solve import NO_MAPPING, TOO_LARGE, Scenario
 from perfmodel.workload.compression import trainable
 from perfmodel.workload.graph import Graph
@@ -343,7 +343,7 @@ class TrainingStep:
             self.pp * self.interleave > layers_of(self.workload) + 2.0,
             (np.mod(self.dp, self.ep) != 0) | (np.mod(experts_of(self.workload), self.ep) != 0),
             (np.mod(self.sequence, 2.0 * self.cp) != 0) & (np.asarray(self.cp) > 1),
-            np.isnan(seconds),
+            unmapped(seconds),
         ]
         reason: Any = np.zeros((), dtype=np.int64)
         for number, failed in reversed(list(enumerate(checks, start=1))):
