@@ -38,11 +38,18 @@ def cost_model(fidelity: str, runtime: str = "vllm", end: str = "middle") -> Cos
 
             return mapped_cost(op, system, precision)
         from perfmodel.engine.achieved import calibrated_cost, corrections
-        from perfmodel.engine.gpu import kernel_cost
+        from perfmodel.engine.datasheet import datasheet_cost
+        from perfmodel.engine.gpu import is_gpu, kernel_cost
 
         calibrated = chosen == "calibrated"
         if calibrated and corrections(device):  # the device carries what was fitted to it
             return calibrated_cost(op, system, precision, end=end)
-        return kernel_cost(op, system, precision, calibrated=calibrated, runtime=runtime, end=end)
+        if is_gpu(device):
+            return kernel_cost(op, system, precision, calibrated=calibrated, runtime=runtime, end=end)
+        if calibrated:
+            raise ArgumentError(
+                "fidelity", fidelity, f"roofline or dataflow on {device.name}: pm.calibrate has not fitted it"
+            )
+        return datasheet_cost(op, system, precision)
 
     return model

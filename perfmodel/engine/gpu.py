@@ -3,243 +3,51 @@
 ``dataflow`` uses the kernel models with their documented starting values, and never beats the roofline.
 ``calibrated`` uses the corrections fitted to measurements of the device, or those that the nearest
 architectures lend.
-An op without a kernel model of its own keeps its roofline cost.
+An op without a kernel model of its own is a product if it is one of two operands, else a stream of its bytes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from dataclasses import replace
 
-import numpy as np
-
-from perfmodel.algebra import Value, maximum, minimum, where
-from perfmodel.engine.achieved import kernel_files
-from perfmodel.engine.collective import sent_bytes, steps
-from perfmodel.engine.kernels.attention_decode import DecodeCorrections, attention_decode_time
-from perfmodel.engine.kernels.attention_prefill import PrefillCorrections, attention_prefill_time
-from perfmodel.engine.kernels.calibration import Applied, corrections_for
-from perfmodel.engine.kernels.collective_kernels import CollectiveCorrections, collective_kernel_time
-from perfmodel.engine.kernels.expert_programs import expert_program
-from perfmodel.engine.kernels.facts import GpuFacts, KernelTime, gpu_facts
-from perfmodel.engine.kernels.gemm import GemmCorrections, Storage, gemm_time
-from perfmodel.engine.kernels.grouped import grouped_time
-from perfmodel.engine.kernels.mla import MlaCorrections, mla_decode_time
-from perfmodel.engine.kernels.moe import MoeCorrections
-from perfmodel.engine.kernels.prefill_programs import prefill_program
-from perfmodel.engine.kernels.splits import latent_rule, query_copies, resident_blocks, split_rule
-from perfmodel.engine.kernels.stream import StreamCorrections, stream_time
-from perfmodel.engine.roofline import OpCost, collective_levels, compute_format, cost, moved_bytes
+from perfmodel.algebra import maximum
+from perfmodel.engine.gpu_attention import attention, latent
+from perfmodel.engine.gpu_products import dense, implicit, of_experts
+from perfmodel.engine.gpu_question import Question
+from perfmodel.engine.gpu_streams import SCANS, collective, convolved, scanned, streamed
+from perfmodel.engine.kernels.facts import KernelTime, gpu_facts
+from perfmodel.engine.roofline import OpCost, cost
 from perfmodel.formats import Precision
-from perfmodel.hardware.device import System
+from perfmodel.hardware.device import Device, System
 from perfmodel.ops.core import Op
-
-
-@dataclass(frozen=True)
-class Question:
-    """One op on one GPU: what a kernel model needs to answer."""
-
-    op: Op
-    system: System
-    precision: Precision
-    gpu: GpuFacts
-    calibrated: bool
-    runtime: str
-    origin: list[Applied] = field(default_factory=list)
-
-    def corrections(self, family: str, kind: type[Any], mode: str = "", group: str = "") -> Any:
-        """Fitted corrections of a kernel family, or the documented starts at fidelity ``dataflow``.
-
-        group  name of the group of measurements; empty: from runtime, number formats and mode
-        """
-        if not self.calibrated:
-            return kind()
-        device = self.system.device
-        found = corrections_for(
-            family, kind, device.name, group or self.group(family, mode), kernel_files(device)
-        )
-        self.origin.append(found)
-        return found.values
-
-    def spread(self, end: str) -> Value:
-        """Factor from the middle to an end of the interval."""
-        if end == "middle" or not self.origin:
-            return 1.0
-        return self.origin[-1].low if end == "low" else self.origin[-1].high
-
-    def group(self, family: str, mode: str) -> str:
-        """Name of the measurements that are most like this op; the nearest known group answers."""
-        formats = TABLE_NAMES.get(compute_format(self.op, self.precision).compute, "bfloat16")
-        if family == "moe" and formats == "fp8":
-            formats = "fp8_block"  # experts in fp8 carry block scales
-        return "/".join([self.runtime, "any", formats, *([mode] if mode else [])])
-
-    def storage(self) -> Storage:
-        """Bytes of the operands and the format of the matrix unit."""
-        kinds = [(t.output, self.precision.bytes(t.kind)) for t in self.op.tensors if t.kind != "index"]
-        read = [size for output, size in kinds if not output] or [2.0]
-        written = [size for output, size in kinds if output] or [2.0]
-        second = read[1] if len(read) > 1 else read[0]
-        return Storage(read[0], second, max(written[0], 2.0), compute_format(self.op, self.precision).compute)
-
-
-#: names of number formats in the tables that the corrections were fitted to
-TABLE_NAMES: Mapping[str, str] = {
-    "bf16": "bfloat16",
-    "fp16": "bfloat16",
-    "fp8": "fp8",
-    "fp4": "nvfp4",
-    "int8": "sq",
-}
-
-
-def _matmul(q: Question) -> KernelTime:
-    sizes = q.op.loops
-    # a batch of products is one product with as many times the columns: blocks and weights are the same
-    columns = sizes["n"] * sizes["b"]
-    c = q.corrections("gemm", GemmCorrections)
-    return gemm_time(sizes["m"], columns, sizes["k"], q.storage(), q.gpu, c)
-
-
-def _grouped(q: Question) -> KernelTime:
-    sizes = q.op.loops
-    c = q.corrections("moe", MoeCorrections)
-    program = expert_program(q.origin[-1].group, q.gpu) if q.origin else None
-    return grouped_time(sizes["m"], sizes["n"], sizes["k"], sizes["e"], q.storage(), q.gpu, c, program)
-
-
-def _attention(q: Question) -> KernelTime:
-    """One new token per sequence has kernels of its own; each point of an axis gets the kernel it needs."""
-    one = np.asarray(q.op.loops["s"]) == 1.0
-    if np.all(one):
-        return _attention_decode(q)
-    prefill = _attention_prefill(q)
-    if not np.any(one):
-        return prefill
-    decode = _attention_decode(q)
-    if len(q.origin) == 2:
-        many, single = q.origin
-        low, high = where(one, single.low, many.low), where(one, single.high, many.high)
-        q.origin.append(replace(many, low=low, high=high))
-    times = (where(one, getattr(decode, f.name), getattr(prefill, f.name)) for f in fields(KernelTime))
-    return KernelTime(*times)
-
-
-def _attention_decode(q: Question) -> KernelTime:
-    s, facts = q.op.loops, q.op.attributes
-    window = 0.0 if facts.get("window") is None else facts["window"]
-    mode = "window" if np.any(np.asarray(window) > 0) else "gqa" if np.any(np.asarray(s["g"]) > 1) else "mha"
-    c = q.corrections("attention_decode", DecodeCorrections, mode)
-    kv, heads = q.precision.bytes("kv"), s["h"] * s["g"]
-    _, source, _, cache, kind = (*q.origin[-1].group.split("/"), *[""] * 5)[:5] if q.origin else [""] * 5
-    rule = split_rule(source, cache, kind, q.gpu)
-    return attention_decode_time(
-        s["b"],
-        facts["context"],
-        heads,
-        s["h"],
-        s["d"],
-        window,
-        kv,
-        q.gpu,
-        c,
-        rule=rule,
-        copies=query_copies(
-            source, cache, kind, np.asarray(heads), np.asarray(s["h"]), np.asarray(window), q.gpu
-        ),
-        resident=resident_blocks(source, cache, kind, s["g"], s["d"], q.gpu),
-    )
-
-
-def _attention_prefill(q: Question) -> KernelTime:
-    s, facts = q.op.loops, q.op.attributes
-    window = 0.0 if facts.get("window") is None else facts["window"]
-    kv, heads = q.precision.bytes("kv"), s["h"] * s["g"]
-    c = q.corrections("attention_prefill", PrefillCorrections)
-    key = "fp8" if compute_format(q.op, q.precision).compute in ("fp8", "fp4") else "bf16"
-    _, source, _, cache = (*q.origin[-1].group.split("/"), *[""] * 4)[:4] if q.origin else [""] * 4
-    past = np.maximum(facts["context"] - s["s"], 0.0)
-    return attention_prefill_time(
-        s["b"],
-        s["s"],
-        past,
-        heads,
-        s["h"],
-        s["d"],
-        window,
-        q.precision.bytes("activation"),
-        kv,
-        key,
-        q.gpu,
-        c,
-        s["e"],
-        causal=bool(facts.get("causal", True)),
-        program=prefill_program(source, key, cache, s["h"], s["d"], q.gpu),
-    )
-
-
-def _mla(q: Question) -> KernelTime:
-    s, facts = q.op.loops, q.op.attributes
-    rank = facts["kv_rank"]
-    c = q.corrections("mla_decode", MlaCorrections)
-    _, source, _, cache, heads = (*q.origin[-1].group.split("/"), *[""] * 5)[:5] if q.origin else [""] * 5
-    rule = latent_rule(source, cache, heads, q.gpu)
-    kv = q.precision.bytes("kv")
-    return mla_decode_time(s["b"], s["s"], s["t"], s["h"], kv, q.gpu, c, rank, s["l"] - rank, rule=rule)
-
-
-def _collective(q: Question) -> KernelTime:
-    exchange = q.op.exchange
-    if exchange is None:
-        return KernelTime(0.0)
-    library = f"{q.runtime}_custom_allreduce" if exchange.pattern == "all_reduce" else "nccl"
-    group = f"{library}/{NCCL_NAMES.get(exchange.pattern, exchange.pattern)}/{q.runtime}_graph"
-    c = q.corrections("collectives", CollectiveCorrections, group=group)
-    (_, _, near, size), *far = collective_levels(exchange, q.precision, q.system)
-    answer = collective_kernel_time(exchange.pattern, maximum(near, 2.0), size, q.gpu, c)
-    several = minimum(near - 1.0, 1.0)  # nothing is sent in a group of one
-    seconds = answer.seconds * several
-    for _, link, members, message in far:  # chunks run on all links at once
-        waits = steps(exchange.pattern, members, link.topology) * link.latency
-        seconds = maximum(seconds, sent_bytes(exchange.pattern, message, members) / link.bandwidth) + waits
-    return replace(answer, seconds=seconds, launch=answer.launch * several)
-
-
-#: streaming kernels of the tables that stand for an op family
-STREAMS: Mapping[str, str] = {"norm": "input_layernorm", "softmax": "softmax", "elementwise": "mlp_act"}
-
-
-def _stream(q: Question) -> KernelTime:
-    """Ops that mostly move data: the streaming kernel over the bytes of this op, its arithmetic if longer."""
-    group = f"any/{STREAMS.get(q.op.family, 'add')}/stream"
-    # in a queue of kernels the host's share of a start is hidden behind the kernel before
-    c = replace(q.corrections("stream", StreamCorrections, group=group), passes=1.0, launch=1.0)
-    moving = stream_time(moved_bytes(q.op, q.precision), 1.0, 1.0, q.gpu, c)
-    parts = cost(q.op, q.system, q.precision).parts
-    arithmetic = [part for resource, part in parts.items() if resource.startswith("compute")]
-    return replace(moving, seconds=maximum(moving.seconds, *arithmetic))
-
-
-#: patterns that the tables of collectives call otherwise
-NCCL_NAMES: Mapping[str, str] = {"all_to_all": "alltoall"}
 
 #: op family -> kernel model
 KERNELS: Mapping[str, Callable[[Question], KernelTime]] = {
-    "matmul": _matmul,
-    "grouped_matmul": _grouped,
-    "attention": _attention,
-    "mla": _mla,
-    "collective": _collective,
-    **dict.fromkeys(("elementwise", "norm", "softmax", "embedding", "permute", "combine"), _stream),
+    "matmul": dense,
+    "grouped_matmul": of_experts,
+    "attention": attention,
+    "cross_attention": attention,
+    "mla": latent,
+    "collective": collective,
+    "causal_conv1d": convolved,
+    **dict.fromkeys(SCANS, scanned),
+    **dict.fromkeys(("elementwise", "norm", "softmax", "embedding", "permute", "combine"), streamed),
 }
 
 
+def is_gpu(device: Device) -> bool:
+    """A GPU, alone or on a chip with others: thread blocks share a memory of their processor."""
+    return device.kind == "gpu" or "shared" in device.memory
+
+
 def model_of(op: Op, system: System) -> Callable[[Question], KernelTime] | None:
-    """The kernel model that answers for an op on a device; None where only the roofline does."""
-    if system.device.kind != "gpu" or (op.family == "mla" and not op.attributes["absorbed"]):
+    """The kernel model that answers for an op on a device; None on what is no GPU."""
+    if not is_gpu(system.device):
         return None
-    return KERNELS.get(op.family)
+    if op.family == "mla" and not op.attributes["absorbed"]:
+        return streamed
+    return KERNELS.get(op.family, implicit)
 
 
 def kernel_plan(

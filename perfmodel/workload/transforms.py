@@ -22,7 +22,7 @@ _ELSEWHERE = {
         "perfmodel.workload.partition",
     ),
     **dict.fromkeys(
-        ("fuse", "recompute", "speculative", "iterate", "chunk"), "perfmodel.workload.repetition"
+        ("fuse", "unfuse", "recompute", "speculative", "iterate", "chunk"), "perfmodel.workload.repetition"
     ),
 }
 

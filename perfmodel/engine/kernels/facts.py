@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from perfmodel.algebra import Value, maximum
+from perfmodel.algebra import Value, maximum, where
 from perfmodel.errors import PrecisionError
 from perfmodel.hardware.device import ComputeUnit, Device, MemoryLevel, System
 
@@ -182,6 +182,12 @@ class KernelTime:
     rows: Value = 0.0
     columns: Value = 0.0
     split: Value = 1.0
+
+
+def either(first: Value, one: KernelTime, other: KernelTime) -> KernelTime:
+    """The one kernel where the mask holds, the other elsewhere."""
+    times = (where(first, getattr(one, f.name), getattr(other, f.name)) for f in fields(KernelTime))
+    return KernelTime(*times)
 
 
 def column(value: Value) -> Any:

@@ -84,10 +84,12 @@ class GemmCorrections:
 
 
 def gemm_time(m: Value, n: Value, k: Value, storage: Storage, gpu: GpuFacts,
-              c: GemmCorrections | None = None, batch: Value = 1.0, walk: Value = 0.0) -> KernelTime:
+              c: GemmCorrections | None = None, batch: Value = 1.0, walk: Value = 0.0,
+              distinct: Value = 1.0) -> KernelTime:
     """Time of C[b,m,n] = A[b,m,k] B[b,n,k]; sizes [elements], broadcast shapes -> same shape [s] [1, 2].
 
-    walk  time that a row takes in the quantisation of A, whatever its length [s]
+    walk      time that a row takes in the quantisation of A, whatever its length [s]
+    distinct  share of the elements of A that are stored: windows of a convolution overlap
     """
     c = c or GemmCorrections()
     hw = facts_column(gpu)
@@ -110,7 +112,8 @@ def gemm_time(m: Value, n: Value, k: Value, storage: Storage, gpu: GpuFacts,
     epilogue = rows * columns * partial / (0.8 * c.write * hw.dram / hw.processors)
     compute = waves * np.ceil(k / split / depth) * soft_maximum(power, matrix, latency, feed, fetch)
     compute = compute + epilogue * (1.0 + 0.6 * (waves - 1.0))  # part of it hides behind the next tile
-    memory = _dram_bytes(batch * m, batch * n, k, storage, hw, c, batch) / (0.9 * c.dram * hw.dram)
+    moved = _dram_bytes(batch * m, batch * n, k, storage, hw, c, batch, column(distinct))
+    memory = moved / (0.9 * c.dram * hw.dram)
     flop = 2.0 * batch * m * n * k
     work = under_power_limit(soft_maximum(power, compute, memory), flop, peak, power_strength(hw))
     work = np.maximum(work, hw.held(flop, storage.key))
@@ -171,10 +174,10 @@ def power_strength(hw: GpuFacts) -> Value:
 
 
 def _dram_bytes(m: Value, n: Value, k: Value, storage: Storage, hw: GpuFacts, c: GemmCorrections,
-                batch: Value) -> Value:
+                batch: Value, distinct: Value) -> Value:
     """Bytes from and to DRAM: weights are cold unless small, activations warm unless large."""
     weights = n * k * storage.b
-    activations = m * k * storage.a + m * n / batch * storage.c
+    activations = distinct * m * k * storage.a + m * n / batch * storage.c
     cold = miss_share(weights, 0.1 * c.resident * hw.kept_bytes)
     spilled = 1.0 / (1.0 + (0.6 * hw.kept_bytes / (weights + activations)) ** 6)
     return weights * cold + activations * spilled

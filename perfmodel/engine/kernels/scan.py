@@ -79,7 +79,7 @@ class ScanCorrections:
 def scan_time(kind: str, batch: Value, query: Value, key_heads: Value, key_dim: Value, value_heads: Value,
               value_dim: Value, kernel: Value, gpu: GpuFacts, c: ScanCorrections | None = None,
               channels: Value | None = None, kernels: float = 1.0,
-              warp: bool = True) -> KernelTime:
+              warp: bool = True, flop: Value | None = None) -> KernelTime:
     """Time of one kernel of a linear-attention layer [s] [1, 2, 3].
 
     kind      conv, row_conv, update, recurrent or chunk
@@ -87,6 +87,7 @@ def scan_time(kind: str, batch: Value, query: Value, key_heads: Value, key_dim: 
     channels  of the convolution; None: those of queries, keys and values
     kernels   that share them
     warp      chunks multiplied by instructions of single warps, as Triton's are
+    flop      matrix work of the chunks; None: that of a gated delta rule
     """
     c = c or ScanCorrections()
     batch, query, key_heads, key_dim, value_heads, value_dim, kernel = (
@@ -99,7 +100,7 @@ def scan_time(kind: str, batch: Value, query: Value, key_heads: Value, key_dim: 
     row = 4.0 * (key_heads * key_dim + value_heads * value_dim)  # q, k, v and the output, 2 B each
     state = batch * value_heads * key_dim * value_dim
     chunks = np.ceil(query / CHUNK)
-    flop: Value = 0.0 * tokens
+    products: Value = 0.0 * tokens
     footprint = 1.0
     if kind == "row_conv":
         moved, blocks, footprint = 4.0 * channels * (tokens + batch * kernel), batch * channels, 0.5
@@ -115,7 +116,8 @@ def scan_time(kind: str, batch: Value, query: Value, key_heads: Value, key_dim: 
         blocks, steps = batch * value_heads * np.ceil(value_dim / 32.0), query
     else:
         moved = 3.0 * tokens * row + 4.0 * state + 4.0 * chunks * state
-        flop = tokens * value_heads * (8.0 * CHUNK * (key_dim + value_dim) + 8.0 * key_dim * value_dim)
+        products = tokens * value_heads * (8.0 * CHUNK * (key_dim + value_dim) + 8.0 * key_dim * value_dim)
+        products = products if flop is None else flop
         blocks, steps = batch * value_heads, chunks
     power = 3.0 * c.overlap
     cold = 0.2 + 0.8 * miss_share(footprint * moved, 0.5 * c.resident * gpu.kept_bytes)
@@ -132,7 +134,7 @@ def scan_time(kind: str, batch: Value, query: Value, key_heads: Value, key_dim: 
         step = CHUNK_CLOCKS / gpu.clock if kind == "chunk" else ROUND_TRIP
         start = BLOCK_CLOCKS / gpu.clock
     rounds = waves * (step * c.step * steps + start * c.start)
-    matrix = flop / (0.5 * c.compute * (at_warp_rate(gpu) if warp else gpu).matrix("bf16"))
+    matrix = products / (0.5 * c.compute * (at_warp_rate(gpu) if warp else gpu).matrix("bf16"))
     launch = KERNEL_CLOCKS / gpu.clock * KERNELS.get(kind, kernels) * c.launch + 1e-6 * c.sequence * batch
     seconds = launch + soft_maximum(power, rounds, memory, matrix)
     seconds = (seconds**4 + (3e-6 * c.host) ** 4) ** 0.25
