@@ -8,8 +8,9 @@ An op without a kernel model of its own keeps its roofline cost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,15 @@ from perfmodel.engine.kernels.grouped import grouped_time
 from perfmodel.engine.kernels.mla import MlaCorrections, mla_decode_time
 from perfmodel.engine.kernels.moe import MoeCorrections
 from perfmodel.engine.kernels.prefill_programs import prefill_program
-from perfmodel.engine.kernels.splits import latent_rule, query_copies, resident_blocks, split_rule
+from perfmodel.engine.kernels.splits import (
+    TENSOR_MEMORY,
+    WARP_LEVEL,
+    latent_rule,
+    matrix_per_clock,
+    query_copies,
+    resident_blocks,
+    split_rule,
+)
 from perfmodel.engine.kernels.stream import StreamCorrections, stream_time
 from perfmodel.engine.roofline import OpCost, collective_levels, compute_format, cost, moved_bytes
 from perfmodel.formats import Precision
@@ -77,7 +86,7 @@ class Question:
 
     def storage(self) -> Storage:
         """Bytes of the operands and the format of the matrix unit."""
-        kinds = [(t.output, self.precision.bytes(t.kind)) for t in self.op.tensors if t.kind != "index"]
+        kinds = [(t.output, self.precision.of(t).bytes) for t in self.op.tensors if t.kind != "index"]
         read = [size for output, size in kinds if not output] or [2.0]
         written = [size for output, size in kinds if output] or [2.0]
         second = read[1] if len(read) > 1 else read[0]
@@ -109,27 +118,41 @@ def _grouped(q: Question) -> KernelTime:
     return grouped_time(sizes["m"], sizes["n"], sizes["k"], sizes["e"], q.storage(), q.gpu, c, program)
 
 
+def _by_point(q: Question, models: Sequence[tuple[Any, Callable[[Question], KernelTime]]]) -> KernelTime:
+    """Each point of an axis gets the kernel it needs.
+
+    models  where a kernel answers (masks that cover every point), and its model
+    """
+    needed = [(mask, model) for mask, model in models if np.any(mask)]
+    answer = needed[0][1](q)
+    for mask, model in needed[1:]:
+        known, other = q.origin[-1:], model(q)
+        for first in known:
+            last = q.origin[-1]
+            ends = {"low": where(mask, last.low, first.low), "high": where(mask, last.high, first.high)}
+            q.origin.append(replace(first, **ends))
+        times = (where(mask, getattr(other, f.name), getattr(answer, f.name)) for f in fields(KernelTime))
+        answer = KernelTime(*times)
+    return answer
+
+
 def _attention(q: Question) -> KernelTime:
-    """One new token per sequence has kernels of its own; each point of an axis gets the kernel it needs."""
+    """One new token per sequence has kernels of its own, and they differ by what the heads share."""
     one = np.asarray(q.op.loops["s"]) == 1.0
-    if np.all(one):
-        return _attention_decode(q)
-    prefill = _attention_prefill(q)
-    if not np.any(one):
-        return prefill
-    decode = _attention_decode(q)
-    if len(q.origin) == 2:
-        many, single = q.origin
-        low, high = where(one, single.low, many.low), where(one, single.high, many.high)
-        q.origin.append(replace(many, low=low, high=high))
-    times = (where(one, getattr(decode, f.name), getattr(prefill, f.name)) for f in fields(KernelTime))
-    return KernelTime(*times)
+    window, shared = np.greater(_window(q.op), 0.0), np.greater(q.op.loops["g"], 1.0)
+    modes = {"window": window, "gqa": shared & ~window, "mha": ~shared & ~window}
+    decodes = [(one & mask, partial(_attention_decode, mode=mode)) for mode, mask in modes.items()]
+    return _by_point(q, [(~one, _attention_prefill), *decodes])
 
 
-def _attention_decode(q: Question) -> KernelTime:
-    s, facts = q.op.loops, q.op.attributes
-    window = 0.0 if facts.get("window") is None else facts["window"]
-    mode = "window" if np.any(np.asarray(window) > 0) else "gqa" if np.any(np.asarray(s["g"]) > 1) else "mha"
+def _window(op: Op) -> Value:
+    """Tokens of the sliding window; 0 where there is none."""
+    window = op.attributes.get("window")
+    return 0.0 if window is None else window
+
+
+def _attention_decode(q: Question, mode: str) -> KernelTime:
+    s, facts, window = q.op.loops, q.op.attributes, _window(q.op)
     c = q.corrections("attention_decode", DecodeCorrections, mode)
     kv, heads = q.precision.bytes("kv"), s["h"] * s["g"]
     _, source, _, cache, kind = (*q.origin[-1].group.split("/"), *[""] * 5)[:5] if q.origin else [""] * 5
@@ -153,8 +176,7 @@ def _attention_decode(q: Question) -> KernelTime:
 
 
 def _attention_prefill(q: Question) -> KernelTime:
-    s, facts = q.op.loops, q.op.attributes
-    window = 0.0 if facts.get("window") is None else facts["window"]
+    s, facts, window = q.op.loops, q.op.attributes, _window(q.op)
     kv, heads = q.precision.bytes("kv"), s["h"] * s["g"]
     c = q.corrections("attention_prefill", PrefillCorrections)
     key = "fp8" if compute_format(q.op, q.precision).compute in ("fp8", "fp4") else "bf16"
@@ -242,6 +264,27 @@ def model_of(op: Op, system: System) -> Callable[[Question], KernelTime] | None:
     return KERNELS.get(op.family)
 
 
+def _answered(model: Callable[[Question], KernelTime], q: Question) -> KernelTime:
+    """Answer of a kernel model; each point has the programs of its own generation of matrix units."""
+    levels = np.digitize(matrix_per_clock(q.gpu), (WARP_LEVEL, TENSOR_MEMORY))
+    return _by_point(
+        q, [(levels == one, partial(_of_generation, model, levels == one)) for one in np.unique(levels)]
+    )
+
+
+def _of_generation(model: Callable[[Question], KernelTime], here: Any, q: Question) -> KernelTime:
+    """Answer for the points of one generation; the others are asked about a chip of it."""
+    if np.all(here):
+        return model(q)
+
+    def alike(value: Value) -> Value:
+        return where(here, value, np.broadcast_to(value, here.shape)[here][0])
+
+    peak = {name: alike(value) for name, value in q.gpu.peak.items()}
+    gpu = replace(q.gpu, peak=peak, processors=alike(q.gpu.processors), clock=alike(q.gpu.clock))
+    return model(replace(q, gpu=gpu))
+
+
 def kernel_plan(
     op: Op, system: System, precision: Precision, *, calibrated: bool = False, runtime: str = "vllm"
 ) -> KernelTime | None:
@@ -249,7 +292,7 @@ def kernel_plan(
     model = model_of(op, system)
     if model is None:
         return None
-    return model(Question(op, system, precision, gpu_facts(system), calibrated, runtime))
+    return _answered(model, Question(op, system, precision, gpu_facts(system), calibrated, runtime))
 
 
 def kernel_cost(
@@ -272,7 +315,7 @@ def kernel_cost(
     if model is None:
         return bound
     question = Question(op, system, precision, gpu_facts(system), calibrated, runtime)
-    answer = model(question)
+    answer = _answered(model, question)
     if not calibrated:
         longest = maximum(*bound.parts.values()) if bound.parts else 0.0  # a count of 0 has no busy time
         return replace(bound, busy=maximum(answer.seconds - answer.launch, longest))
