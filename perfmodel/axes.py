@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from perfmodel.algebra import is_symbolic
-from perfmodel.errors import ArgumentError
+from perfmodel.errors import ArgumentError, UnknownNameError
 
 
 def read_only(table: Mapping[str, Any]) -> MappingProxyType[str, Any]:
@@ -81,9 +81,32 @@ class NamedArray(np.ndarray[Any, np.dtype[np.float64]]):
         """Names and values of the axes travel along."""
         return (NamedArray, (np.asarray(self), self.axes, dict(self.coords)))
 
+    def sel(self, **at: Any) -> Any:
+        """Values where the named axes have the given values, as in xarray: the other axes stay.
+
+        Raises UnknownNameError for an axis that does not exist, ArgumentError for a value not on the axis.
+        """
+        chosen: dict[str, Any] = {name: slice(None) for name in self.axes}
+        for name, value in at.items():
+            if name not in chosen:
+                raise UnknownNameError("axis", name, self.axes)
+            values = np.asarray(self.coords[name])
+            near = (
+                values == value
+                if values.dtype.kind in "UO"
+                else np.isclose(values, value, rtol=1e-5, atol=0.0)
+            )
+            if not near.any():
+                raise ArgumentError(name, value, "one of " + ", ".join(str(v) for v in values[:20]))
+            chosen[name] = int(np.flatnonzero(near)[0])
+        left = [name for name in self.axes if name not in at]
+        found = np.asarray(self)[tuple(chosen.values())]
+        return NamedArray(found, left, {name: self.coords[name] for name in left}) if left else float(found)
+
     def __array_finalize__(self, other: Any) -> None:
         """Keep the names only while the shape is unchanged."""
-        same = other is not None and getattr(other, "shape", None) == self.shape
+        same = getattr(other, "shape", None) == self.shape
+        same = same and (self.base is None or self.strides == other.strides)  # not reversed
         self.axes = getattr(other, "axes", ()) if same else ()
         self.coords = getattr(other, "coords", {}) if same else {}
 
@@ -218,9 +241,9 @@ class Mesh:
         )
         if target is None:
             target = np.empty(shape, dtype=value.dtype)
-        wider = np.broadcast_shapes(target.shape, shape)
-        if target.shape != wider:
-            target = np.broadcast_to(target, wider).copy()
+        wider, kind = np.broadcast_shapes(target.shape, shape), np.result_type(target, value)
+        if target.shape != wider or target.dtype != kind:
+            target = np.broadcast_to(target, wider).astype(kind)
         where = tuple(s if n > 1 else slice(None) for s, n in zip(block, target.shape, strict=True))
         target[where] = value
         return target

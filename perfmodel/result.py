@@ -153,9 +153,11 @@ class Result:
             if isinstance(values[0], str):
                 chosen[name] = choice(name, value, values)
                 continue
-            if not np.any(np.isclose(values, value)):
+            asked = float(value) if isinstance(value, (int, float, np.number, np.ndarray)) else np.nan
+            closest = values[np.argmin(np.abs(np.asarray(values) - asked))]
+            if not np.isclose(closest, asked, rtol=1e-5, atol=0.0):
                 raise ArgumentError(name, value, "one of " + ", ".join(f"{v:g}" for v in values[:20]))
-            chosen[name] = float(values[np.argmin(np.abs(np.asarray(values) - value))])
+            chosen[name] = float(closest)
         return chosen
 
     def costs(self, **at: float) -> Mapping[str, Sequence[OpCost]]:

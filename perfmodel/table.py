@@ -144,7 +144,9 @@ def show(value: Any, unit: str) -> str:
 
 def plain(value: Any) -> Any:
     """The value as JSON takes it: nested lists of numbers and texts, None for nan and infinities."""
-    if isinstance(value, (str, bool)) or value is None:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, (str, bool, int)) or value is None:
         return value
     if isinstance(value, np.ndarray) and value.ndim > 0:
         return [plain(item) for item in value]
@@ -152,11 +154,9 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (float, int, np.number, np.ndarray)):
+    if isinstance(value, (float, np.ndarray)):
         number = float(value)
-        if not math.isfinite(number):
-            return None
-        return int(number) if isinstance(value, (int, np.integer)) else number
+        return number if math.isfinite(number) else None
     return str(getattr(value, "name", value))
 
 

@@ -8,22 +8,27 @@ An op without a kernel model of its own is a product if it is one of two operand
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
-from perfmodel.algebra import maximum
+import numpy as np
+
+from perfmodel.algebra import Value, maximum, where
 from perfmodel.engine.gpu_attention import attention, latent
 from perfmodel.engine.gpu_products import dense, implicit, of_experts
-from perfmodel.engine.gpu_question import Question
+from perfmodel.engine.gpu_question import KernelModel, Question, by_point
 from perfmodel.engine.gpu_streams import SCANS, collective, convolved, scanned, streamed
 from perfmodel.engine.kernels.facts import KernelTime, gpu_facts
+from perfmodel.engine.kernels.splits import TENSOR_MEMORY, WARP_LEVEL, matrix_per_clock
 from perfmodel.engine.roofline import OpCost, cost
 from perfmodel.formats import Precision
 from perfmodel.hardware.device import Device, System
 from perfmodel.ops.core import Op
 
 #: op family -> kernel model
-KERNELS: Mapping[str, Callable[[Question], KernelTime]] = {
+KERNELS: Mapping[str, KernelModel] = {
     "matmul": dense,
     "grouped_matmul": of_experts,
     "attention": attention,
@@ -41,13 +46,34 @@ def is_gpu(device: Device) -> bool:
     return device.kind == "gpu" or "shared" in device.memory
 
 
-def model_of(op: Op, system: System) -> Callable[[Question], KernelTime] | None:
+def model_of(op: Op, system: System) -> KernelModel | None:
     """The kernel model that answers for an op on a device; None on what is no GPU."""
     if not is_gpu(system.device):
         return None
     if op.family == "mla" and not op.attributes["absorbed"]:
         return streamed
     return KERNELS.get(op.family, implicit)
+
+
+def _answered(model: KernelModel, q: Question) -> KernelTime:
+    """Answer of a kernel model; each point has the programs of its own generation of matrix units."""
+    levels = np.digitize(matrix_per_clock(q.gpu), (WARP_LEVEL, TENSOR_MEMORY))
+    return by_point(
+        q, [(levels == one, partial(_of_generation, model, levels == one)) for one in np.unique(levels)]
+    )
+
+
+def _of_generation(model: KernelModel, here: Any, q: Question) -> KernelTime:
+    """Answer for the points of one generation; the others are asked about a chip of it."""
+    if np.all(here):
+        return model(q)
+
+    def alike(value: Value) -> Value:
+        return where(here, value, np.broadcast_to(value, here.shape)[here][0])
+
+    peak = {name: alike(value) for name, value in q.gpu.peak.items()}
+    gpu = replace(q.gpu, peak=peak, processors=alike(q.gpu.processors), clock=alike(q.gpu.clock))
+    return model(replace(q, gpu=gpu))
 
 
 def kernel_plan(
@@ -57,7 +83,7 @@ def kernel_plan(
     model = model_of(op, system)
     if model is None:
         return None
-    return model(Question(op, system, precision, gpu_facts(system), calibrated, runtime))
+    return _answered(model, Question(op, system, precision, gpu_facts(system), calibrated, runtime))
 
 
 def kernel_cost(
@@ -80,7 +106,7 @@ def kernel_cost(
     if model is None:
         return bound
     question = Question(op, system, precision, gpu_facts(system), calibrated, runtime)
-    answer = model(question)
+    answer = _answered(model, question)
     if not calibrated:
         longest = maximum(*bound.parts.values()) if bound.parts else 0.0  # a count of 0 has no busy time
         return replace(bound, busy=maximum(answer.seconds - answer.launch, longest))

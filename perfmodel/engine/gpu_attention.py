@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
-from perfmodel.algebra import where
-from perfmodel.engine.gpu_question import Question
+from perfmodel.algebra import Value
+from perfmodel.engine.gpu_question import Question, by_point
 from perfmodel.engine.kernels.attention_decode import DecodeCorrections, attention_decode_time
 from perfmodel.engine.kernels.attention_prefill import PrefillCorrections, attention_prefill_time
-from perfmodel.engine.kernels.facts import KernelTime, either
+from perfmodel.engine.kernels.facts import KernelTime
 from perfmodel.engine.kernels.mla import MlaCorrections, mla_decode_time
 from perfmodel.engine.kernels.prefill_programs import prefill_program
 from perfmodel.engine.kernels.splits import latent_rule, query_copies, resident_blocks, split_rule
 from perfmodel.engine.roofline import compute_format
+from perfmodel.ops.core import Op
 
 
 def attention(q: Question) -> KernelTime:
-    """One new token per sequence has kernels of its own; each point of an axis gets the kernel it needs."""
+    """One new token per sequence has kernels of its own, and they differ by what the heads share."""
     one = np.asarray(q.op.loops["s"]) == 1.0
-    if np.all(one):
-        return _decode(q)
-    prefill = _prefill(q)
-    if not np.any(one):
-        return prefill
-    decode = _decode(q)
-    if len(q.origin) == 2:
-        many, single = q.origin
-        low, high = where(one, single.low, many.low), where(one, single.high, many.high)
-        q.origin.append(replace(many, low=low, high=high))
-    return either(one, decode, prefill)
+    window, shared = np.greater(_window(q.op), 0.0), np.greater(q.op.loops["g"], 1.0)
+    modes = {"window": window, "gqa": shared & ~window, "mha": ~shared & ~window}
+    decodes = [(one & mask, partial(_decode, mode=mode)) for mode, mask in modes.items()]
+    return by_point(q, [(~one, _prefill), *decodes])
 
 
-def _decode(q: Question) -> KernelTime:
-    s, facts = q.op.loops, q.op.attributes
-    window = 0.0 if facts.get("window") is None else facts["window"]
-    mode = "window" if np.any(np.asarray(window) > 0) else "gqa" if np.any(np.asarray(s["g"]) > 1) else "mha"
+def _window(op: Op) -> Value:
+    """Tokens of the sliding window; 0 where there is none."""
+    window = op.attributes.get("window")
+    return 0.0 if window is None else window
+
+
+def _decode(q: Question, mode: str) -> KernelTime:
+    s, facts, window = q.op.loops, q.op.attributes, _window(q.op)
     c = q.corrections("attention_decode", DecodeCorrections, mode)
     kv, heads = q.precision.bytes("kv"), s["h"] * s["g"]
     _, source, _, cache, kind = (*q.origin[-1].group.split("/"), *[""] * 5)[:5] if q.origin else [""] * 5
@@ -60,8 +58,7 @@ def _decode(q: Question) -> KernelTime:
 
 
 def _prefill(q: Question) -> KernelTime:
-    s, facts = q.op.loops, q.op.attributes
-    window = 0.0 if facts.get("window") is None else facts["window"]
+    s, facts, window = q.op.loops, q.op.attributes, _window(q.op)
     kv, heads = q.precision.bytes("kv"), s["h"] * s["g"]
     c = q.corrections("attention_prefill", PrefillCorrections)
     key = "fp8" if compute_format(q.op, q.precision).compute in ("fp8", "fp4") else "bf16"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
 
-from perfmodel.algebra import Value
+import numpy as np
+
+from perfmodel.algebra import Value, where
 from perfmodel.engine.achieved import kernel_files
 from perfmodel.engine.kernels.calibration import Applied, corrections_for
-from perfmodel.engine.kernels.facts import GpuFacts
+from perfmodel.engine.kernels.facts import GpuFacts, KernelTime, either
 from perfmodel.engine.kernels.gemm import Storage
 from perfmodel.engine.roofline import compute_format
 from perfmodel.formats import Precision
@@ -58,11 +60,32 @@ class Question:
 
     def storage(self) -> Storage:
         """Bytes of the operands and the format of the matrix unit."""
-        kinds = [(t.output, self.precision.bytes(t.kind)) for t in self.op.tensors if t.kind != "index"]
+        kinds = [(t.output, self.precision.of(t).bytes) for t in self.op.tensors if t.kind != "index"]
         read = [size for output, size in kinds if not output] or [2.0]
         written = [size for output, size in kinds if output] or [2.0]
         second = read[1] if len(read) > 1 else read[0]
         return Storage(read[0], second, max(written[0], 2.0), compute_format(self.op, self.precision).compute)
+
+
+#: what answers a question
+KernelModel: TypeAlias = Callable[[Question], KernelTime]
+
+
+def by_point(q: Question, models: Sequence[tuple[Any, KernelModel]]) -> KernelTime:
+    """Each point of an axis gets the kernel it needs.
+
+    models  where a kernel answers (masks that cover every point), and its model
+    """
+    needed = [(mask, model) for mask, model in models if np.any(mask)]
+    answer = needed[0][1](q)
+    for mask, model in needed[1:]:
+        known, other = q.origin[-1:], model(q)
+        for first in known:
+            last = q.origin[-1]
+            ends = {"low": where(mask, last.low, first.low), "high": where(mask, last.high, first.high)}
+            q.origin.append(replace(first, **ends))
+        answer = either(mask, other, answer)
+    return answer
 
 
 #: names of number formats in the tables that the corrections were fitted to

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from perfmodel.algebra import Value, maximum, minimum
 from perfmodel.engine.collective import sent_bytes, steps
-from perfmodel.engine.gpu_question import Question
+from perfmodel.engine.gpu_question import Question, by_point
 from perfmodel.engine.kernels.collective_kernels import CollectiveCorrections, collective_kernel_time
-from perfmodel.engine.kernels.facts import MATRIX_SHARE, KernelTime, either
+from perfmodel.engine.kernels.facts import MATRIX_SHARE, KernelTime
 from perfmodel.engine.kernels.scan import KERNELS as PARTS
 from perfmodel.engine.kernels.scan import ScanCorrections, scan_time
 from perfmodel.engine.kernels.stream import StreamCorrections, stream_time
@@ -46,13 +47,13 @@ def convolved(q: Question) -> KernelTime:
     """The short causal convolution before a scan: over many tokens, or over one with its kept state."""
     s = q.op.loops
 
-    def kernel(kind: str, source: str) -> KernelTime:
+    def kernel(q: Question, kind: str, source: str) -> KernelTime:
         c = q.corrections("linear_attention", ScanCorrections, group=f"{q.runtime}/{source}/gdn")
         return scan_time(kind, s["b"], s["s"], 0.0, 0.0, 0.0, 0.0, s["r"], q.gpu, c, s["c"])
 
-    return _by_tokens(
-        q, lambda: kernel("update", "causal_conv1d_update"), lambda: kernel("conv", "causal_conv1d_fn")
-    )
+    one = np.equal(s["s"], 1.0)
+    update = partial(kernel, kind="update", source="causal_conv1d_update")
+    return by_point(q, [(~one, partial(kernel, kind="conv", source="causal_conv1d_fn")), (one, update)])
 
 
 def scanned(q: Question) -> KernelTime:
@@ -65,13 +66,15 @@ def scanned(q: Question) -> KernelTime:
     per_channel = any(tensor.name == "decay" and "d" in tensor.axes for tensor in q.op.tensors)
     rule, table = ("kda", "kda") if per_channel else ("gated_delta_rule", "gdn")
 
-    def kernel(kind: str, source: str) -> KernelTime:
+    def kernel(q: Question, kind: str, source: str) -> KernelTime:
         c = q.corrections("linear_attention", ScanCorrections, group=f"{q.runtime}/{source}_{rule}/{table}")
         b, s = q.op.loops["b"], q.op.loops["s"]
         answer = scan_time(kind, b, s, heads, key_dim, value_heads, value_dim, 0.0, q.gpu, c, flop=matrix)
         return replace(answer, launch=answer.launch / PARTS.get(kind, 1.0))
 
-    return _by_tokens(q, lambda: kernel("recurrent", "fused_recurrent"), lambda: kernel("chunk", "chunk"))
+    one = np.equal(q.op.loops["s"], 1.0)
+    recurrent = partial(kernel, kind="recurrent", source="fused_recurrent")
+    return by_point(q, [(~one, partial(kernel, kind="chunk", source="chunk")), (one, recurrent)])
 
 
 #: op family -> key heads, key width, value heads, value width of its loops
@@ -80,15 +83,6 @@ SCANS: Mapping[str, Callable[[Mapping[str, Value]], tuple[Value, Value, Value, V
     "linear_attention": lambda s: (s["h"], s["d"], s["h"], s["e"]),
     "ssd": lambda s: (s["g"], s["n"], s["g"] * s["h"], s["p"]),
 }
-
-
-def _by_tokens(q: Question, one: Callable[[], KernelTime], many: Callable[[], KernelTime]) -> KernelTime:
-    """Each point of an axis of new tokens gets the kernel that it needs."""
-    single = np.asarray(q.op.loops["s"]) == 1.0
-    if np.all(single):
-        return one()
-    chunks = many()
-    return either(single, one(), chunks) if np.any(single) else chunks
 
 
 #: patterns that the tables of collectives call otherwise

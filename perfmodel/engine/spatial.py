@@ -112,11 +112,12 @@ def best_mapping(
     sizes = tuple((name, float(np.asarray(value))) for name, value in op.loops.items())
     axes = tuple(repr(tensor.axes) for tensor in op.tensors)
     key = (repr(array), repr(wide), format_key, op.family, sizes, axes, objective)
-    if key not in _FOUND:
+    found = _FOUND.get(key)  # another thread may clear the table at any time
+    if found is None:
         if len(_FOUND) >= _MOST_KEPT:
             _FOUND.clear()
-        _FOUND[key] = _search(_whole(op), array, objective, wide)
-    return _FOUND[key]
+        found = _FOUND[key] = _search(_whole(op), array, objective, wide)
+    return found
 
 
 def _search(op: Op, array: Accelerator, objective: str, wide: Widths) -> MappingResult:

@@ -70,6 +70,11 @@ class Front:
         return self.table().to_html()
 
 
+def possible(result: Result) -> Any:
+    """Mask of the points that can be: all where a scenario refuses none."""
+    return np.greater(result.feasible, 0.0) if "feasible" in result.metrics else np.ones(result.shape, bool)
+
+
 def pareto(result: Result, objectives: Iterable[str] = ("tpot", "throughput")) -> Front:
     """Non-dominated feasible points of a sweep.
 
@@ -98,6 +103,7 @@ def pareto(result: Result, objectives: Iterable[str] = ("tpot", "throughput")) -
         ],
         axis=1,
     )
+    costs[~possible(result).reshape(-1)] = np.nan  # some metrics tell by how much a point is too large
     return Front(result, tuple(names), non_dominated(costs))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from perfmodel.arguments import text
 from perfmodel.errors import ArgumentError, InfeasibleError, UnknownNameError
-from perfmodel.explore.pareto import direction
+from perfmodel.explore.pareto import direction, possible
 from perfmodel.explore.sweep import sweep
 from perfmodel.result import Result
 from perfmodel.table import Column, Table, show
@@ -116,11 +116,12 @@ def search(
         raise ArgumentError("space", "one point", "at least one list to choose from")
     upward = direction(metric) > 0 if objective[:1] not in ("+", "-") else objective[0] == "+"
     values = np.asarray(getattr(grid, metric), dtype=np.float64)
-    kept = np.isfinite(values)
+    feasible = np.isfinite(values) & possible(grid)
+    kept = feasible
     for rule in rules:
         kept = kept & rule.holds(grid)
     if not np.any(kept):
-        raise InfeasibleError(_why(grid, rules, np.isfinite(values)))
+        raise InfeasibleError(_why(grid, rules, feasible))
     score = np.where(kept, -values if upward else values, np.inf).reshape(-1)
     order = np.argsort(score, kind="stable")[: int(kept.sum())]
     return Best(grid, metric, rules, order)

@@ -97,7 +97,10 @@ def _argument(family: str, key: str, parameter: inspect.Parameter, value: Any) -
     if "Sequence" in kind or "Mapping" in kind or "tuple[" in kind:
         return value
     if kind == "int":
-        return int(whole(name, value))
+        count = whole(name, value)
+        if not isinstance(count, float):
+            raise ArgumentError(name, value, "one whole number, no list")
+        return int(count)
     if "Pair" in kind or (key in PAIRS and "str" in kind):
         return _pair(name, key, value)
     return _renamed(_size(family, key, name, kind, value), key)
@@ -131,24 +134,34 @@ def _pair(name: str, key: str, value: Any) -> Any:
 
 
 def _together(family: str, given: Mapping[str, Any]) -> None:
-    """Checks across arguments; every combination of listed values counts."""
-    if given.get("causal", family == "compressed_attention") is True and all(k in given for k in CAUSAL):
-        query, context = _values(given["query"]), _values(given["context"])
-        if query is not None and context is not None and np.max(query) > np.min(context):
-            allowed = f"at least query = {np.max(query):g} (the context holds the new tokens too)"
-            raise ArgumentError(f"{family}.context", float(np.min(context)), allowed)
+    """Checks across arguments."""
+    if given.get("causal", family == "compressed_attention") is True:
+        late = _worst(given.get("query"), given.get("context"), np.subtract)
+        if late:
+            allowed = f"at least query = {late[0]:g} (the context holds the new tokens too)"
+            raise ArgumentError(f"{family}.context", late[1], allowed)
     for part, whole_of in SELECTED.get(family, ()):
-        few, all_of = _values(given[part]), _values(given[whole_of])
-        if few is not None and all_of is not None and np.max(few) > np.min(all_of):
-            allowed = f"at most {whole_of} = {np.min(all_of):g}"
-            raise ArgumentError(f"{family}.{part}", float(np.max(few)), allowed)
-    heads, kv = _values(given.get("heads")), _values(given.get("kv_heads"))
-    if heads is not None and kv is not None:
-        wrong = np.mod.outer(heads, kv) != 0
-        if np.any(wrong):
-            at = np.argwhere(wrong)[0]
-            allowed = f"a divisor of heads = {heads[at[0]]:g}"
-            raise ArgumentError(f"{family}.kv_heads", float(kv[at[1]]), allowed)
+        many = _worst(given[part], given[whole_of], np.subtract)
+        if many:
+            raise ArgumentError(f"{family}.{part}", many[0], f"at most {whole_of} = {many[1]:g}")
+    uneven = _worst(given.get("heads"), given.get("kv_heads"), np.mod)
+    if uneven:
+        raise ArgumentError(f"{family}.kv_heads", uneven[1], f"a divisor of heads = {uneven[0]:g}")
+
+
+def _worst(one: Any, other: Any, excess: Callable[[Any, Any], Any]) -> tuple[float, float] | None:
+    """The two values with the largest excess above 0: of all combinations, or along the axis they share."""
+    first, second = _values(one), _values(other)
+    if first is None or second is None:
+        return None
+    if not (isinstance(one, Axis) and isinstance(other, Axis) and one.name == other.name):
+        first = first[:, None]
+    elif len(first) != len(second):
+        return None  # the mesh of both refuses that
+    over = excess(first, second)
+    worst = np.unravel_index(np.argmax(over), over.shape)
+    pair = (float(np.broadcast_to(values, over.shape)[worst]) for values in (first, second))
+    return (next(pair), next(pair)) if over[worst] > 0 else None
 
 
 def _values(value: Any) -> Any:

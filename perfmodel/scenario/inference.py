@@ -180,20 +180,15 @@ class Passes:
         ttft, tpot = self.times()
         footprint = self.memory()
         latency = ttft + (self.output - 1.0) * tpot
-        reason = reasons(
-            self.workload, self.system, self.tp, self.pp, self.batch, footprint.total, latency
-        )
+        reason = self.reason(footprint.total, latency)
         data = {
             "ttft": ttft,
             "tpot": tpot,
             "latency": latency,
             "throughput": self.batch * self.output / latency,
         }
-        if np.any(reason > 0):
-            hole = np.where(reason > 0, np.nan, 1.0)
-            data = {name: value * hole for name, value in data.items()}
         return {
-            **data,
+            **_possible(data, reason),
             "memory": footprint.total,
             "weights": footprint.weights,
             "kv_cache": footprint.kv_cache,
@@ -202,6 +197,10 @@ class Passes:
             "feasible": np.asarray(reason == 0, dtype=np.float64),
             "reason": reason,
         }
+
+    def reason(self, memory: Value, latency: Value) -> Any:
+        """Why a point cannot be, an index into REASONS."""
+        return reasons(self.workload, self.system, self.tp, self.pp, self.batch, memory, latency)
 
     def energy_metrics(self) -> dict[str, Any]:
         """Energy, power and utilisation of the whole request."""
@@ -219,13 +218,14 @@ class Passes:
         device = self.system.device
         peak = device.compute["matrix"].peak.get(self.precision.format("activation").compute)
         energy = busy * devices
-        return {
+        data = {
             "energy": energy,
             "energy_per_token": energy / (self.batch * self.output),
             "power": energy / latency,
             "mfu": flops / latency / peak if peak is not None else np.nan,
             "mbu": moved / latency / device.main_memory.bandwidth,
         }
+        return _possible(data, self.reason(self.memory().total, latency))
 
     def bounds(self) -> dict[str, Any]:
         """What takes most of the time, per phase and over the whole request, as an index into BOUNDS."""
@@ -246,6 +246,14 @@ class Passes:
             for i, value in enumerate(cost.shares()):
                 sums[i] = sums[i] + value
         return sums
+
+
+def _possible(data: Mapping[str, Value], reason: Any) -> dict[str, Any]:
+    """The metrics, nan at points that cannot be."""
+    if not np.any(reason > 0):
+        return dict(data)
+    hole = np.where(reason > 0, np.nan, 1.0)
+    return {name: value * hole for name, value in data.items()}
 
 
 def _largest(shares: Sequence[Value]) -> Any:

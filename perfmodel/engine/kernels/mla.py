@@ -84,7 +84,9 @@ def mla_decode_time(batch: Value, query: Value, context: Value, heads: Value, kv
     """
     c = c or MlaCorrections()
     hw = facts_column(gpu)
-    batch, query, context, heads = (column(v) for v in (batch, query, context, heads))
+    batch, query, context, heads, rank, rope = (
+        column(v) for v in (batch, query, context, heads, rank, rope)
+    )
     rows = heads * query
     tiles = np.ceil(context / TOKENS)
     block = block_rows(rows, hw) if block is None else column(block)
