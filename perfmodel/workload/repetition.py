@@ -14,15 +14,13 @@ from dataclasses import replace
 
 from perfmodel.algebra import Value, minimum
 from perfmodel.errors import ArgumentError
-from perfmodel.ops.core import Op, Tensor, Window, Work
+from perfmodel.ops.core import Op, Tensor, Window
 from perfmodel.workload.graph import Graph
 from perfmodel.workload.rewriting import StepTransform, Transform, each, scaled_work
 from perfmodel.workload.step import Step
 
 #: Families that another op can take into its epilogue.
 FUSABLE = ("elementwise", "softmax")
-#: Tensor of a norm that a product has taken into its weights.
-FOLDED = "norm"
 #: Loop over tokens or positions, by preference.
 TOKEN_LOOPS = ("m", "r", "i", "t", "s", "p", "q")
 
@@ -44,30 +42,6 @@ def fuse(families: tuple[str, ...] = FUSABLE) -> Transform:
         return graph.with_ops(ops)
 
     return apply
-
-
-def unfuse() -> Transform:
-    """Give back to kernels of their own what a product had taken in: the norm and the activation after it.
-
-    So runs a framework without a compiler: the output is written, then read and written again by each kernel.
-    """
-
-    def apply(op: Op) -> tuple[Op, ...]:
-        after = [work for work in op.work if work.unit != "matrix"]
-        folded = [tensor for tensor in op.tensors if tensor.name == FOLDED]
-        if len(after) == len(op.work) or op.attributes or not (after or folded):
-            return (op,)
-        out = next(tensor for tensor in op.tensors if tensor.output)
-        kept = tuple(tensor for tensor in op.tensors if tensor.name != FOLDED)
-        product = replace(op, tensors=kept, work=tuple(work for work in op.work if work.unit == "matrix"))
-        size = out.footprint(op.loops)
-        passes = [(f"{op.name}_norm", (*folded,), (Work("vector", 2.0 * size),))] if folded else []
-        passes += [(f"{op.name}_act", (), tuple(after))] if after else []
-        around = (replace(out, name="x", output=False), replace(out, name="y"))
-        return (product, *(replace(op, family="elementwise", tensors=(*around, *more), work=work, name=name)
-                           for name, more, work in passes))
-
-    return each(apply)
 
 
 def _joins(before: Op, op: Op) -> bool:

@@ -22,7 +22,7 @@ _ELSEWHERE = {
         "perfmodel.workload.partition",
     ),
     **dict.fromkeys(
-        ("fuse", "unfuse", "recompute", "speculative", "iterate", "chunk"), "perfmodel.workload.repetition"
+        ("fuse", "recompute", "speculative", "iterate", "chunk"), "perfmodel.workload.repetition"
     ),
 }
 
