@@ -136,7 +136,8 @@ def test_shared_validate_gives_the_score():
     # 0.13 and 0.17 while gradients took one network card of a node instead of its eight
     ("megatron_training/llama_gpu_hours.csv", "gpu_hours", 0.24), ("thunderkittens/gemm.csv", "rate", 0.07),
     ("fastertransformer_13b/latency.csv", "total", 0.06), ("llm_inference_bench/ttft.csv", "ttft", 0.40),
-    ("infersim/end_to_end.csv", "rate", 0.35), ("infersim/gated_delta_net.csv", "latency", 0.45),
+    # 0.45 while a scan was a roofline and a start of 3 us; replayed from a graph it starts in 2, here it takes 8
+    ("infersim/end_to_end.csv", "rate", 0.35), ("infersim/gated_delta_net.csv", "latency", 0.5),
     ("llmcompass/gpt3_block.csv", "latency", 0.11), ("llmcompass/die_area.csv", "component", 0.05),
     ("llmcompass/die_area.csv", "total", 0.01),
 ])

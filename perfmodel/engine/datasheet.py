@@ -56,17 +56,31 @@ def _share(device: Device, resource: str) -> Value:
     return 1.0
 
 
+def matrix_fill(op: Op, device: Device) -> Value:
+    """Share of the slots of the matrix array that an op uses; 1 where array or product are not known."""
+    useful, taken = _work(op, device)
+    return 1.0 if not taken else total(useful) / total(taken)
+
+
 def _on_matrix_unit(op: Op, device: Device, full: Value) -> Value:
     """Time of matrix work [s], from that of an array without empty slots."""
-    products = [found for part in _products(op) if (found := as_product(part)) is not None]
-    unit, vector = device.compute["matrix"], device.compute.get("vector")
-    if not products or unit.rows is None or unit.columns is None:
+    useful, taken = _work(op, device)
+    if not taken:
         return full
-    useful = total(p.batch * p.m * p.n * p.k for p in products)
-    time = full * total(_slots(p, unit) for p in products) / useful
+    time = full * total(taken) / total(useful)
+    vector = device.compute.get("vector")
     if vector is None or "fp32" not in vector.peak:
         return time
-    return minimum(time, 2.0 * useful / (MATRIX_SHARE * vector.peak["fp32"]))
+    return minimum(time, 2.0 * total(useful) / (MATRIX_SHARE * vector.peak["fp32"]))
+
+
+def _work(op: Op, device: Device) -> tuple[list[Value], list[Value]]:
+    """Multiply-accumulates of each product of an op, and slots of the arrays in its time."""
+    unit = device.compute["matrix"]
+    if unit.rows is None or unit.columns is None:
+        return [], []
+    found = [p for part in _products(op) if (p := as_product(part)) is not None]
+    return [p.batch * p.m * p.n * p.k for p in found], [_slots(p, unit) for p in found]
 
 
 def _products(op: Op) -> Iterator[Op]:

@@ -18,6 +18,8 @@ from perfmodel.engine.kernels.scan import ScanCorrections, scan_time
 from perfmodel.engine.kernels.stream import StreamCorrections, stream_time
 from perfmodel.engine.roofline import collective_levels, cost, moved_bytes
 
+#: least share of L2 that holds what a kernel finds of the time before
+RESIDENT_NONE = 0.02
 #: streaming kernels of the tables that stand for an op family
 STREAMS: Mapping[str, str] = {"norm": "input_layernorm", "softmax": "softmax", "elementwise": "mlp_act"}
 
@@ -48,7 +50,7 @@ def convolved(q: Question) -> KernelTime:
     s = q.op.loops
 
     def kernel(q: Question, kind: str, source: str) -> KernelTime:
-        c = q.corrections("linear_attention", ScanCorrections, group=f"{q.runtime}/{source}/gdn")
+        c = _scan_corrections(q, kind, f"{source}/gdn")
         return scan_time(kind, s["b"], s["s"], 0.0, 0.0, 0.0, 0.0, s["r"], q.gpu, c, s["c"])
 
     one = np.equal(s["s"], 1.0)
@@ -67,7 +69,7 @@ def scanned(q: Question) -> KernelTime:
     rule, table = ("kda", "kda") if per_channel else ("gated_delta_rule", "gdn")
 
     def kernel(q: Question, kind: str, source: str) -> KernelTime:
-        c = q.corrections("linear_attention", ScanCorrections, group=f"{q.runtime}/{source}_{rule}/{table}")
+        c = _scan_corrections(q, kind, f"{source}_{rule}/{table}")
         b, s = q.op.loops["b"], q.op.loops["s"]
         answer = scan_time(kind, b, s, heads, key_dim, value_heads, value_dim, 0.0, q.gpu, c, flop=matrix)
         return replace(answer, launch=answer.launch / PARTS.get(kind, 1.0))
@@ -75,6 +77,12 @@ def scanned(q: Question) -> KernelTime:
     one = np.equal(q.op.loops["s"], 1.0)
     recurrent = partial(kernel, kind="recurrent", source="fused_recurrent")
     return by_point(q, [(~one, partial(kernel, kind="chunk", source="chunk")), (one, recurrent)])
+
+
+def _scan_corrections(q: Question, kind: str, group: str) -> ScanCorrections:
+    """Tables repeat one kernel, whose state stays in L2; in a network other layers were there since."""
+    c = q.corrections("linear_attention", ScanCorrections, group=f"{q.runtime}/{group}")
+    return replace(c, resident=RESIDENT_NONE) if kind in ("update", "recurrent") else c
 
 
 #: op family -> key heads, key width, value heads, value width of its loops

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from perfmodel.engine.datasheet import matrix_fill
 from perfmodel.engine.gpu import kernel_plan
 from perfmodel.formats import Precision
 from perfmodel.hardware.array import SpatialArray
@@ -37,8 +38,7 @@ def _of_op(op: Op, system: System, precision: Precision, calibrated: bool, runti
         return _nest(op, system, precision)
     plan = kernel_plan(op, system, precision, calibrated=calibrated, runtime=runtime)
     if plan is None:
-        what = f"no kernel model of {op.family} on a {system.device.kind}: the roofline answers"
-        return np.array(what, dtype=object)
+        return _sustained(op, system)
     processors = system.device.compute["matrix"].count
     values = (
         plan.rows,
@@ -52,6 +52,19 @@ def _of_op(op: Op, system: System, precision: Precision, calibrated: bool, runti
     rows, places = np.unique(np.stack([p.reshape(-1) for p in parts], axis=1), axis=0, return_inverse=True)
     texts = np.array([_words(op.family, *row) for row in rows.tolist()], dtype=object)
     return texts[np.reshape(places, shape)]
+
+
+def _sustained(op: Op, system: System) -> Any:
+    """``sustained rates, matrix array of 128 x 128 filled to 50 %``: a device without kernel models."""
+    unit = system.device.compute["matrix"]
+    if unit.rows is None:
+        return np.array("sustained rates", dtype=object)
+    parts = np.broadcast_arrays(unit.rows, unit.columns, matrix_fill(op, system.device))
+    texts = [
+        f"sustained rates, matrix array of {rows:g} x {columns:g} filled to {fill:.0%}"
+        for rows, columns, fill in zip(*(part.reshape(-1) for part in parts), strict=True)
+    ]
+    return np.reshape(np.array(texts, dtype=object), parts[0].shape)
 
 
 def _words(family: str, rows: float, columns: float, split: float, waves: float, processors: float) -> str:
