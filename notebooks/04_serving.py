@@ -103,7 +103,7 @@ for name, r in swept.items():
     ax.plot(rates, r.goodput, "-", color=COLOURS[name], label=f"{name}: within the objective")
     ax.axvline(capacity[name], color=COLOURS[name], lw=0.8, alpha=0.6)
 ax.set(xlabel="requests per second", ylabel="generated tokens per second", xlim=(0, rates[-1]), ylim=(0, None))
-ax.legend(frameon=False)
+ax.legend(loc="upper left", framealpha=1, edgecolor="none")
 plt.show()
 
 # %% [markdown]

@@ -47,7 +47,7 @@ fits = area <= 858e-6
 
 figure, axis = plt.subplots(figsize=(6.2, 4.2), layout="constrained")
 image = axis.pcolormesh(stacks, cores, np.where(fits, price, np.nan), cmap="viridis")
-lines = axis.contour(stacks, cores, area * 1e6, levels=[300, 400, 500, 600, 700, 858], colors="white", linewidths=1)
+lines = axis.contour(stacks, cores, area * 1e6, levels=[400, 500, 600, 700], colors="white", linewidths=1)
 axis.clabel(lines, fmt="%g mm²", fontsize=8)
 axis.plot(6, 128, "r*", markersize=12)
 axis.annotate("A100", (6, 128), (6.15, 131), color="red")
@@ -145,7 +145,7 @@ for batch, colour in ((1, "#1b9e77"), (16, "#d95f02"), (256, "#7570b3")):
     front = np.minimum.accumulate(y[order])
     axis.step(x[order], front, where="post", color=colour, label=f"batch {batch}")
 axis.set(xlabel="price of a good die [USD]", ylabel="time per token [ms]", yscale="log")
-axis.legend()
+axis.legend(ncols=3, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 plt.show()
 
 # %% [markdown]

@@ -94,6 +94,8 @@ for (name, r), mark in zip(kept.items(), "o^", strict=True):
 ax.axvspan(0, 80, color="tab:green", alpha=0.08, lw=0)
 ax.set(xlabel="memory per device [GiB] (green: an H100 has it)", ylabel="time of a step [s]", xscale="log",
        title=f"tp {plan['tp']}, pp {plan['pp']}, dp {plan['dp']}; numbers: sequences of a micro-batch")
+ax.set_xticks([20, 50, 100, 200], labels=["20", "50", "100", "200"])
+ax.tick_params(axis="x", which="minor", labelbottom=False)
 ax.legend(frameon=False)
 plt.show()
 
@@ -119,7 +121,10 @@ for name, r in networks.items():
 ax.axvline(50, color="0.5", lw=1)
 ax.text(53, 30, "one 400 Gb/s port", fontsize=8, color="0.4")
 ax.set(xlabel="network per device [GB/s]", ylabel="time of a step [s]")
-ax.legend(frameon=False, loc="upper center")
+ax.set_xticks([2, 5, 10, 20, 50, 100, 200], labels=["2", "5", "10", "20", "50", "100", "200"])
+ax.set_yticks([6, 10, 20, 50], labels=["6", "10", "20", "50"])
+ax.tick_params(which="minor", labelbottom=False, labelleft=False)
+ax.legend(frameon=False, fontsize=9, loc=(0.26, 0.76))
 plt.show()
 
 # %% [markdown]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 
@@ -114,8 +115,27 @@ class InfeasibleError(PerfmodelError):
         return (type(self), (self.message, self.excess))
 
 
+class MissingPackageError(PerfmodelError, ImportError):
+    """An optional package is wanted and not installed."""
+
+
 class GraphError(PerfmodelError):
     """A workload graph has a cycle, a dangling edge or a repeated name."""
+
+
+def optional(package: str, *modules: str) -> Any:
+    """An optional package, with modules of it imported too; its extra has the same name.
+
+    Raises MissingPackageError with the command that installs it.
+    """
+    try:
+        for module in modules:
+            import_module(f"{package}.{module}")
+        return import_module(package)
+    except ImportError as error:
+        raise MissingPackageError(
+            f"this needs the optional package {package}: pip install 'perfmodel[{package}]'"
+        ) from error
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
@@ -145,8 +165,9 @@ def _matches(word: str, choices: Iterable[str], limit: int) -> list[str]:
     asked = str(word).lower()
     close = difflib.get_close_matches(asked, by_lower, limit, 0.6)
     if len(asked) >= 3:  # "a100" stands for "a100-sxm-80gb", which is too long to look alike
-        longer = [name for name in by_lower if asked in name]
-        close += sorted(longer, key=lambda name: (not name.startswith(asked), len(name)))
+        longer = sorted((name for name in by_lower if asked in name), key=len)
+        first = [name for name in longer if name.startswith(asked)]
+        close = [*close, *first, *longer] if asked in close else [*first, *close, *longer]
     return [by_lower[name] for name in dict.fromkeys(close)][:limit]
 
 

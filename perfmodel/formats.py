@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from perfmodel.algebra import Value, ceil, log2
 from perfmodel.errors import ArgumentError, UnknownNameError
+from perfmodel.shipped import several
 
 #: Roles of weights that a Precision may give a format of their own.
 ROLES = ("expert", "embedding", "head")
@@ -156,7 +157,7 @@ def precision(choice: str | Mapping[str, str] | Precision) -> Precision:
             raise UnknownNameError("precision", choice, table)
         return Precision(choice, **table[choice])
     if not isinstance(choice, Mapping):
-        raise ArgumentError("precision", choice, "a policy name or a mapping kind -> format")
+        raise ArgumentError("precision", choice, "a policy or a mapping kind -> format" + several(choice))
     given = dict(choice)
     base = precision(given.pop("base", "bf16"))
     for kind, name in given.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from perfmodel.errors import ArgumentError, UnknownNameError
+from perfmodel.errors import ArgumentError, UnknownNameError, nearest
 
 
 @cache
@@ -33,18 +33,24 @@ def _first_key(path: Path) -> str:
     return ""
 
 
+def several(names: object) -> str:
+    """Hint to append to an error about one name where a list was given."""
+    return "; pm.sweep takes several" if isinstance(names, (list, tuple)) else ""
+
+
 def locate(name: str | Path, place: str, first_key: str) -> Path:
     """File of a shipped name or of a path.
 
     Raises UnknownNameError (nearest match) for an unknown name, ArgumentError for a path that is no file.
     """
     if not isinstance(name, (str, Path)) or not str(name):
-        raise ArgumentError(first_key, name, "a shipped name or the path of a YAML file")
+        raise ArgumentError(first_key, name, f"a shipped name or the path of a YAML file{several(name)}")
     text = str(name)
     if "/" in text or text.endswith((".yaml", ".yml", ".json", ".onnx")):
         path = Path(text)
         if not path.is_file():
-            raise ArgumentError(first_key, text, "the path of an existing file")
+            close = nearest(path.name, names(place, first_key))
+            raise ArgumentError(first_key, text, "a shipped name or the path of an existing file", close)
         return path
     shipped = folder(place) / f"{text}.yaml"
     if text not in names(place, first_key):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from perfmodel.errors import UnitError, UnknownNameError
+from perfmodel.errors import UnitError, UnknownNameError, optional
 from perfmodel.units import format_si
 
 
@@ -107,9 +107,7 @@ class Table:
 
     def to_pandas(self) -> Any:
         """pandas.DataFrame (needs pandas)."""
-        import pandas
-
-        return pandas.DataFrame(list(self.rows), columns=[column.name for column in self.columns])
+        return optional("pandas").DataFrame(list(self.rows), columns=[column.name for column in self.columns])
 
     def __repr__(self) -> str:
         return self.to_text(limit=60)

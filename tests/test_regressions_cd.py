@@ -288,3 +288,17 @@ def test_passes_on_arrays_are_explained(fidelity):
     """The static power and the energies of an array are varied like any number."""
     answer = pm.forward("iegm-net", "gemmini", precision="int8", fidelity=fidelity)
     assert "What would help latency" in answer.explain()
+
+
+@pytest.mark.parametrize(("table", "match"), [
+    (GEMM + "h100_sxm,vllm,default,bfloat16,64,4096,x,20\n", "column k.*numbers in every row"),
+    (GEMM + "h100_sxm,vllm,default,bfloat16,64,4096\n", ":2.*8 fields"),
+    (GEMM, "at least one row"),
+    ("system,dtype,tokens,hidden,inter,topk,experts,moe_tp_size,moe_ep_size,latency_us\n"
+     "h100_sxm,bfloat16,8,4096,1024,2,8,1,1,90\n", "a column 'distribution'"),
+])
+def test_a_table_that_no_model_can_read_is_refused(tmp_path, table, match):
+    path = tmp_path / "table.csv"
+    path.write_text(table)
+    with pytest.raises(PerfmodelError, match=match):
+        pm.validate(data=path)

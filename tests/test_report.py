@@ -155,3 +155,28 @@ def test_trace_is_the_timeline(single: Result) -> None:
         assert following["ts"] == pytest.approx(one["ts"] + one["dur"])
     assert sum(e["name"] == "block.qkv" for e in prefill) == 32  # one per layer, between its neighbours
     assert [e["name"] for e in prefill[:4]] == ["embedding", "embedding_all_reduce", "block.mixer_norm", "block.qkv"]
+
+
+def test_names_of_a_roofline_keep_clear_of_the_roof():
+    figure = pm.inference("llama-3.1-8b", "h100-sxm5", batch=32, input=1024, output=1024).plot("roofline")
+    axes = figure.axes[0]
+    figure.canvas.draw()
+    roof = next(line for line in axes.lines if line.get_linewidth() == 1.6 and line.get_ydata()[0] == 989e12)
+    height = axes.transData.transform((1.0, roof.get_ydata()[0]))[1]
+    notes = [text for text in axes.texts if hasattr(text, "arrow_patch") and text.get_text()]
+    boxes = [canvas.words_box(note, figure.canvas.get_renderer()) for note in notes]
+    assert len(boxes) >= 6 and not any(box.y0 < height < box.y1 for box in boxes)
+
+
+def test_a_log_axis_of_few_decades_has_numbers():
+    figure = plots.predicted([0.05, 0.1, 0.4], [0.05, 0.1, 0.4])
+    figure.canvas.draw()
+    axis = figure.axes[0].xaxis
+    low, high = axis.get_view_interval()
+    assert sum(low <= place <= high for place in axis.get_majorticklocs()) >= 3
+
+
+def test_a_heat_map_names_what_it_holds():
+    grid = pm.inference("llama-3.1-8b", "h100-sxm5", batch=range(1, 12), input=[128, 256, 512], output=[16, 32])
+    title = grid.plot("sweep", x="input", lines="batch", output=32).axes[0].get_title(loc="left")
+    assert "at output 32" in title.replace("\n", " ") and "infeasible" not in title

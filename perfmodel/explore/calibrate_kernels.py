@@ -13,6 +13,7 @@ from perfmodel.explore.calibrate import at_bounds, ranks
 from perfmodel.explore.fit_kernels import LEAST_ROWS, fit_group, group_rows
 from perfmodel.explore.kernel_known import FAMILIES, recognise
 from perfmodel.explore.kernel_tables import STORAGE, device_name, size, take
+from perfmodel.explore.measurements import as_column
 from perfmodel.hardware.device import Device
 
 
@@ -25,7 +26,7 @@ def kernel_families(device: Device, columns: Mapping[str, Sequence[Any]], family
         raise UnknownNameError("family", family, [one.name for one in FAMILIES])
     if device.kind != "gpu":
         raise ArgumentError("family", family, f"a GPU; {device.name} is a {device.kind}")
-    rows = _of_device({name: _column(values) for name, values in columns.items()}, device)
+    rows = _of_device({name: as_column(values) for name, values in columns.items()}, device)
     found = recognise(rows)
     if found.name != family:
         raise ArgumentError("family", family, f"{found.name}, by the columns of the table")
@@ -64,7 +65,7 @@ def known_family(device: Device, columns: Mapping[str, Sequence[Any]]) -> str | 
     """Kernel family of a table if the device is a GPU and every group has enough rows for a fit."""
     if device.kind != "gpu" or "latency_us" not in columns:
         return None
-    rows = {name: _column(values) for name, values in columns.items()}
+    rows = {name: as_column(values) for name, values in columns.items()}
     if not set(map(str, rows.get("dtype", ["bf16"]))) <= set(STORAGE):
         return None
     try:
@@ -87,13 +88,6 @@ def _summary(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
                 for key in ("mape", "bias")
             }
     return {**found, "split": "whole shape families"}
-
-
-def _column(values: Sequence[Any]) -> Any:
-    try:
-        return np.array([float(v) if v != "" else np.nan for v in values])
-    except (TypeError, ValueError):
-        return np.array([str(v) for v in values])
 
 
 def _of_device(rows: Mapping[str, Any], device: Device) -> Mapping[str, Any]:

@@ -59,7 +59,7 @@ class Prior:
     mean [F], covariance [F, F]: of the constants, between devices
     deviation    [F, F] directions in which a new device may differ from all of them, unit mean variance
     noise        relative residual (standard deviation) of the linear form
-    known [D, F], shares [D]: constants of each device, and how likely a new one resembles it
+    known        [D, F] constants of each device: a new one may resemble it
     floor        networks faster than this fraction of the median count with that error, not a relative one
     logarithmic  the features give the logarithm of the time; the first is 1
     """
@@ -69,7 +69,6 @@ class Prior:
     deviation: Any
     noise: float
     known: Any
-    shares: Any
     floor: float = 0.2
     logarithmic: bool = False
 
@@ -81,8 +80,9 @@ class Prior:
     @property
     def centres(self) -> Any:
         """Constants that those of a new device may be near, and how likely: [1 + D, F], [1 + D]."""
-        half = 0.5 if len(self.known) else 1.0
-        return np.vstack([self.mean, self.known]), np.append(half, (1.0 - half) * self.shares)
+        count = len(self.known)
+        like = np.full(count, 0.5 / max(count, 1))
+        return np.vstack([self.mean, self.known]), np.append(1.0 - like.sum(), like)
 
     def size(self, features: Any) -> Any:
         """Size against which an error at each network counts [N]."""
@@ -169,7 +169,6 @@ def prior_of(
     weights: Any,
     noises: Any,
     features: Any,
-    families: Sequence[str] | None = None,
     *,
     deviation: Any = None,
     floor: float = 0.2,
@@ -178,27 +177,20 @@ def prior_of(
     """Prior from the constants of several devices.
 
     weights [D, F] and noises [D] from ``constants``; features [N, F] or [V, N, F] of the networks
-    families    devices of one family (the same GPU at several batch sizes) count as little more than one
     deviation   [F, F] directions in which a new device may differ; None: every constant on its own
     """
     x, table = np.concatenate(_features(features)), np.asarray(weights, dtype=np.float64)
-    names = list(families) if families is not None else [str(i) for i in range(len(table))]
-    share = np.array([1.0 / np.sqrt(names.count(name)) for name in names])
-    share = share / share.sum()
-    mean = share @ table
-    apart = table - mean
-    distinct = len(set(names))
-    covariance = (apart * share[:, None]).T @ apart * distinct / max(distinct - 1, 1)
+    mean = np.mean(table, axis=0)
+    covariance = (table - mean).T @ (table - mean) / max(len(table) - 1, 1)
     free = np.eye(x.shape[1]) if deviation is None else np.asarray(deviation, dtype=np.float64)
     free = free / np.mean(np.sum((x @ free) * x, axis=1))
-    noise = float(np.exp(share @ np.log(np.maximum(noises, 1e-6))))
-    return Prior(mean, covariance, free, noise, table, share, floor, logarithmic)
+    noise = float(np.exp(np.mean(np.log(np.maximum(noises, 1e-6)))))
+    return Prior(mean, covariance, free, noise, table, floor, logarithmic)
 
 
 def learn_prior(
     features: Any,
     times: Any,
-    families: Sequence[str] | None = None,
     *,
     deviation: Any = None,
     floor: float = 0.2,
@@ -214,7 +206,6 @@ def learn_prior(
         [w for w, _ in found],
         [n for _, n in found],
         features,
-        families,
         deviation=deviation,
         floor=floor,
         logarithmic=logarithmic,
@@ -227,7 +218,7 @@ def flat_prior(features: Any) -> Prior:
     size = 1.0 / np.maximum(np.median(np.abs(x), axis=0), 1e-12 + 0.1 * np.max(np.abs(x), axis=0))
     spread = np.diag(size**2)
     free = spread / np.mean(np.sum((x @ spread) * x, axis=1))
-    return Prior(size / x.shape[1], spread, free, NOISE, np.empty((0, x.shape[1])), np.empty(0))
+    return Prior(size / x.shape[1], spread, free, NOISE, np.empty((0, x.shape[1])))
 
 
 def fit(features: Any, times: Any, prior: Prior | None = None) -> FewShot:
@@ -268,8 +259,7 @@ def _scale(expected: Any, times: Any, known: Prior) -> float:
         return float(np.exp(np.mean(np.log(times) - expected)))
     if not len(known.known):
         return float(np.median(times))
-    floor = 1e-9 + 0.1 * np.median(expected)  # a network that should take no time says nothing of the scale
-    return float(np.exp(np.median(np.log(times / np.maximum(expected, floor)))))
+    return float(np.sum(times) / max(np.sum(expected), 1e-9))
 
 
 def _explanations(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,8 @@ import numpy as np
 
 from perfmodel.engine.kernels.facts import GpuFacts, KernelTime
 from perfmodel.engine.kernels.gemm import Storage
-from perfmodel.errors import ArgumentError, UnknownNameError
+from perfmodel.errors import UnknownNameError
+from perfmodel.explore.measurements import as_column, read_columns
 from perfmodel.hardware.catalog import device
 
 #: columns of a table: numbers as float64, the rest as text
@@ -36,6 +35,8 @@ STORAGE = {
     "int4_wo": Storage(2, 0.53125, 2, "bf16"), "sq": Storage(1, 1, 2, "int8"),
     "w4a8_mxfp4_mxfp8": Storage(1, 0.53125, 2, "fp8"), "w4a16_mxfp4": Storage(2, 0.53125, 2, "bf16"),
 }
+#: columns of a family that hold names, beside those of number formats; the others hold numbers
+TEXTS = ("architecture", "library", "op", "op_name", "phase")
 #: endings of columns that hold measured numbers, also where a field of them is no number
 MEASURES = ("_us", "_ms", "_s", "_W", "_J")
 #: names of the 16-bit formats, one kernel for all
@@ -60,27 +61,15 @@ class Family:
 
 def read_table(path: str | Path) -> dict[str, Any]:
     """Columns of a CSV file (also .gz): float64 where every value is a number, else text."""
-    path = Path(path)
-    with (
-        gzip.open(path, "rt", encoding="utf-8-sig", newline="") if path.suffix == ".gz"
-        else path.open(encoding="utf-8-sig", newline="")
-    ) as file:
-        reader = csv.reader(file)
-        head = next(reader, None)
-        if not head:
-            raise ArgumentError("data", str(path), "a CSV file with a header line and rows")
-        lines = [line for line in reader if line]
-    table: dict[str, Any] = {}
-    for name, column in zip(head, zip(*lines, strict=True), strict=True):
-        try:
-            table[name] = np.array([float(v) if v else np.nan for v in column])
-        except ValueError:
-            measure = name.endswith(MEASURES)
-            table[name] = np.array([number_or_nan(v) for v in column] if measure else column)
-    return table
+    found = {}
+    for name, fields in read_columns(path, "data").items():
+        column = as_column(fields)
+        measure = column.dtype.kind == "U" and name.endswith(MEASURES)
+        found[name] = np.array([number_or_nan(field) for field in fields]) if measure else column
+    return found
 
 
-def number_or_nan(field: str) -> float:
+def number_or_nan(field: Any) -> float:
     """The number that a field states, nan where it states none."""
     try:
         return float(field)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,20 +78,37 @@ class Measured:
         return out
 
 
-def read_columns(path: str | Path) -> dict[str, list[str]]:
-    """Columns of a CSV file (plain or gzip) as text."""
+def read_columns(path: str | Path, argument: str = "measurements") -> dict[str, list[str]]:
+    """Columns of a CSV file (plain or gzip) as text.
+
+    Raises ArgumentError that blames `argument` for a file that is missing, empty or not a table.
+    """
     place = Path(path)
     if not place.is_file():
-        raise ArgumentError("measurements", str(path), "the path of a CSV file, or columns")
+        raise ArgumentError(argument, str(path), "the path of a CSV file, or columns")
     opened = gzip.open if place.suffix == ".gz" else open
     try:
         with opened(place, "rt", newline="", encoding="utf-8-sig") as lines:
-            rows = [row for row in csv.reader(lines) if row]
-    except (OSError, UnicodeDecodeError, csv.Error, EOFError) as error:
-        raise ArgumentError("measurements", str(path), f"a CSV file in UTF-8 ({error})") from None
-    if len(rows) < 2 or any(len(row) != len(rows[0]) for row in rows):
-        raise ArgumentError("measurements", str(path), "a header line and rows of as many fields")
-    return {name.strip(): [row[i].strip() for row in rows[1:]] for i, name in enumerate(rows[0])}
+            reader = csv.reader(lines)
+            rows = [(reader.line_num, row) for row in reader if row]
+    except (OSError, UnicodeDecodeError, csv.Error, EOFError, zlib.error) as error:
+        raise ArgumentError(argument, str(path), f"a CSV file in UTF-8 ({error})") from None
+    if len(rows) < 2:
+        raise ArgumentError(argument, str(path), "a header line and at least one row")
+    header = [name.strip() for name in rows[0][1]]
+    for line, row in rows:
+        if len(row) != len(header):
+            raise ArgumentError(argument, f"{path}:{line}", f"{len(header)} fields, as the header has")
+    columns = zip(*(row for _, row in rows[1:]), strict=True)
+    return {name: [field.strip() for field in column] for name, column in zip(header, columns, strict=True)}
+
+
+def as_column(values: Sequence[Any]) -> Any:
+    """Values as float64, nan where a field is empty; as text where one of them is no number."""
+    try:
+        return np.array([float(v) if v != "" else np.nan for v in values])
+    except (TypeError, ValueError):
+        return np.array([str(v) for v in values])
 
 
 def columns_of(measurements: Any) -> Mapping[str, Sequence[Any]]:
@@ -145,13 +163,10 @@ def _table(columns: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
     sizes = {len(values) for values in columns.values()}
     if len(sizes) != 1 or not next(iter(sizes)):
         raise ArgumentError("measurements", f"columns of {sorted(sizes)} rows", "columns of equal length")
-    table: dict[str, Any] = {}
-    for name, values in columns.items():
-        try:
-            table[name] = np.array([float(v) if v != "" else np.nan for v in values])
-        except (TypeError, ValueError):
-            table[name] = np.array([str(v) for v in values])
-    return {**table, **{name: np.array([str(v) for v in columns[name]]) for name in _TEXT if name in columns}}
+    return {
+        name: np.array([str(v) for v in values]) if name in _TEXT else as_column(values)
+        for name, values in columns.items()
+    }
 
 
 def _times(table: Mapping[str, Any], size: int) -> Any:

@@ -14,7 +14,7 @@ from perfmodel.engine.priors import CAUTIOUS
 from perfmodel.errors import ArgumentError, UnknownNameError
 from perfmodel.explore.kernel_adapters import standard_tables
 from perfmodel.explore.kernel_known import recognise
-from perfmodel.explore.kernel_tables import Family, Rows, device_name, read_table, size, take
+from perfmodel.explore.kernel_tables import TEXTS, Family, Rows, device_name, read_table, size, take
 from perfmodel.hardware.catalog import device
 
 
@@ -54,8 +54,13 @@ def score(path: str | Path, fidelity: str = "calibrated",
         if "system" not in rows:
             raise ArgumentError("data", str(path), "a table with a column system or device")
         names.append(family.name)
+        _refuse_texts(family, rows, path)
         rows = _described(_timed(rows, skipped), skipped)
-        for group, device_, mine, seconds, origin, (low, high) in _answers(family, rows, fidelity, files):
+        try:
+            answers = list(_answers(family, rows, fidelity, files))
+        except KeyError as name:
+            raise ArgumentError("data", str(path), f"a table of {family.name} with a column {name}") from None
+        for group, device_, mine, seconds, origin, (low, high) in answers:
             known = mine["latency_us"] * 1e-6
             good = np.isfinite(seconds)
             if not good.all():
@@ -74,6 +79,13 @@ def score(path: str | Path, fidelity: str = "calibrated",
     summary = errors(*(np.concatenate(parts) for parts in (predicted, measured, covered)))
     found = "+".join(dict.fromkeys(names))
     return {"family": found, "fidelity": fidelity, "summary": summary, "groups": groups, "skipped": skipped}
+
+
+def _refuse_texts(family: Family, rows: Rows, path: str | Path) -> None:
+    """Raises ArgumentError for a column of sizes in which a field is no number."""
+    for name in sorted(family.columns):
+        if rows[name].dtype.kind != "f" and name not in TEXTS and not name.endswith("dtype"):
+            raise ArgumentError("data", f"column {name} of {path}", "numbers in every row")
 
 
 def _skip(skipped: dict[str, int], reason: str, count: int) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from perfmodel.arguments import text
 from perfmodel.errors import ArgumentError, InfeasibleError, UnknownNameError
 from perfmodel.explore.pareto import direction, possible
 from perfmodel.explore.sweep import sweep
@@ -109,7 +108,9 @@ def search(
     Raises InfeasibleError if no point keeps the constraints, and says which one leaves how many.
     """
     grid = sweep(scenario, workload, system, **space)
-    metric = text("objective", objective).lstrip("+-")
+    if not isinstance(objective, str):
+        raise ArgumentError("objective", objective, "one metric; pm.pareto(result, metrics) weighs several")
+    metric = objective.lstrip("+-")
     _known(grid, metric)
     rules = tuple(read(text, grid) for text in ([where] if isinstance(where, str) else where))
     if not grid.axes:

@@ -43,7 +43,11 @@ def system(name: str | Path | Device | System, count: int | None = None) -> Syst
     if isinstance(name, Device):
         return _joined(name, count)
     if not isinstance(name, (str, Path)):
-        raise ArgumentError("system", name, "a shipped name, the path of a YAML file, a Device or a System")
+        raise ArgumentError(
+            "system",
+            name,
+            "a shipped name, the path of a YAML file, a Device or a System" + shipped.several(name),
+        )
     text = str(name)
     head, colon, tail = text.rpartition(":")
     if colon and tail.isdigit() and count is None:
@@ -80,9 +84,10 @@ def _is_system(text: str) -> bool:
 
 
 def _beside(name: str, path: Path) -> str:
-    """A device file named relative to the system file, else the name itself."""
-    beside = path.parent / name
-    return str(beside) if name.endswith((".yaml", ".yml")) and beside.is_file() else name
+    """A device file beside the system file, with or without its ending, else the name itself."""
+    files = (path.parent / name, path.parent / f"{name}.yaml")
+    found = [str(one) for one in files if one.suffix in (".yaml", ".yml") and one.is_file()]
+    return name if name in devices() or not found else found[0]
 
 
 def devices() -> tuple[str, ...]:

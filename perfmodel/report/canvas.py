@@ -94,9 +94,12 @@ def set_heading(figure: Any, text: str) -> None:
 
 
 def log_ticks(axis: Any, unit: str) -> None:
-    """Ticks with SI prefixes on a logarithmic axis."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    """Ticks with SI prefixes on a logarithmic axis; at 1, 2 and 5 where it spans few decades."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+    low, high = axis.get_view_interval()
+    if high < 50.0 * low:
+        axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: format_si(value, unit)))
     axis.set_minor_formatter(NullFormatter())
 

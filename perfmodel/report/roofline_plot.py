@@ -63,7 +63,7 @@ def roofline(result: Result, at: Mapping[str, Any]) -> Any:
     axes.set_title(
         f"{workload} on one {device.title or device.name}, {result.fidelity}", loc="left", fontsize=11
     )
-    _markers(figure, axes, dots, tuple(phases))
+    _markers(figure, axes, dots, tuple(phases), _roof(axes, device, used))
     return figure
 
 
@@ -206,6 +206,16 @@ def _levels(axes: Any, device: Device, used: set[str]) -> None:
         )
 
 
+def _roof(axes: Any, device: Device, used: set[str]) -> list[tuple[float, float, float]]:
+    """Points along the strong lines, which names keep clear of: (intensity, rate, radius in points)."""
+    matrix, rate = device.compute.get("matrix"), scalar(device.main_memory.bandwidth or np.nan)
+    peaks = [scalar(matrix.peak[one]) for one in used if matrix and one in matrix.peak]
+    left, right = axes.get_xlim()
+    across = np.geomspace(left, right, 200)
+    points = {(x, min(x * rate, peak)) for peak in peaks for x in across} if rate > 0 else set()
+    return [(x, y, 2.0) for x, y in sorted(points)]
+
+
 def _slope(axes: Any) -> float:
     """Angle on the page of a line of slope one in log-log space."""
     box = axes.get_position()
@@ -215,7 +225,13 @@ def _slope(axes: Any) -> float:
     return float(np.degrees(np.arctan2(box.height * height / (y1 - y0), box.width * width / (x1 - x0))))
 
 
-def _markers(figure: Any, axes: Any, dots: Sequence[Dot], phases: Sequence[str]) -> None:
+def _markers(
+    figure: Any,
+    axes: Any,
+    dots: Sequence[Dot],
+    phases: Sequence[str],
+    roof: Sequence[tuple[float, float, float]],
+) -> None:
     for i, phase in enumerate(phases):
         mine = [d for d in dots if d.phase == i]
         if mine:
@@ -247,7 +263,7 @@ def _markers(figure: Any, axes: Any, dots: Sequence[Dot], phases: Sequence[str])
         figure,
         axes,
         [(d.intensity, d.rate, _words(d), canvas.COLOURS[d.phase]) for d in ranked if d.share > 0.004],
-        [(d.intensity, d.rate, 0.5 * math.sqrt(_area(d))) for d in dots],
+        [*((d.intensity, d.rate, 0.5 * math.sqrt(_area(d))) for d in dots), *roof],
     )
 
 

@@ -41,7 +41,7 @@ def sweep(
     values = _plane(result, metric, x, lines, at)
     label = metric if metric in result.labels else result.unit(metric)
     if lines and len(result.axes[lines]) > 8 and not _texts(result.axes[x]):
-        return _heat_map(result, metric, x, lines, values)
+        return _heat_map(result, metric, x, lines, values, _held(result, varying, x, lines, at))
     divisor, unit = canvas.scaled(list(values.reshape(-1)), label)
     figure, axes = canvas.new(7.5, 4.6)
     for i, row in enumerate(values):
@@ -211,7 +211,7 @@ def _held(result: Result, varying: Sequence[str], x: str, lines: str, at: Mappin
     return "at " + ", ".join(words) if words else ""
 
 
-def _heat_map(result: Result, metric: str, x: str, y: str, values: Any) -> Any:
+def _heat_map(result: Result, metric: str, x: str, y: str, values: Any, held: str) -> Any:
     figure, axes = canvas.new(7.5, 5.0)
     divisor, unit = canvas.scaled(list(values.reshape(-1)), result.unit(metric))
     mesh = axes.pcolormesh(
@@ -240,5 +240,6 @@ def _heat_map(result: Result, metric: str, x: str, y: str, values: Any) -> Any:
     axes.set_ylabel(_axis_label(y, result.axes[y]))
     bar = figure.colorbar(mesh, ax=axes)
     bar.set_label(canvas.label(metric, unit))
-    canvas.set_title(axes, title(result) + " (grey: infeasible)")
+    grey = "" if np.all(np.isfinite(values)) else "(grey: infeasible)"
+    canvas.set_title(axes, " ".join(part for part in (title(result), held, grey) if part))
     return figure

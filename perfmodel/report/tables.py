@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from perfmodel.axes import Axis
-from perfmodel.errors import UnknownNameError
+from perfmodel.errors import UnknownNameError, optional
 from perfmodel.table import Column, Table, plain, scalar, show
 
 if TYPE_CHECKING:
@@ -177,8 +177,7 @@ def _question(result: Result) -> dict[str, Any]:
 
 def to_pandas(result: Result) -> Any:
     """pandas.DataFrame with one row per point; units are in ``frame.attrs["units"]``."""
-    import pandas
-
+    pandas = optional("pandas")
     grids = np.meshgrid(*(np.asarray(values) for values in result.axes.values()), indexing="ij", copy=False)
     data = {name: grid.reshape(-1) for name, grid in zip(result.axes, grids, strict=True)}
     data |= {metric: values_of(result, metric) for metric in column_metrics(result)}
@@ -189,8 +188,7 @@ def to_pandas(result: Result) -> Any:
 
 def to_xarray(result: Result) -> Any:
     """xarray.Dataset over the axes (needs xarray)."""
-    import xarray
-
+    xarray = optional("xarray")
     names = tuple(result.axes)
     data = {
         metric: (

@@ -48,6 +48,9 @@ _BOUND_WORDS = {
 }
 
 
+#: points of a sweep up to which its summary computes every headline
+FEW = 64
+
 #: metrics shown in percent
 FRACTIONS = ("mfu", "mbu", "attainment")
 
@@ -132,22 +135,38 @@ def summary(result: Result) -> str:
 def fidelity_note(result: Result) -> str:
     """What the interval means."""
     if result.fidelity == "calibrated":
-        return " (corrected by measurements)"
+        return (
+            " (corrected by measurements)"
+            if _measured(result)
+            else " (corrected by measurements of other devices)"
+        )
     if result.fidelity == "roofline" and result.band is not None:
         return " (best case; the interval reaches to a cautious, uncalibrated estimate)"
     return " (not calibrated)" if result.band is not None else ""
 
 
+def _measured(result: Result) -> bool:
+    """Whether measurements of the device, or of one of its architecture, stand behind the corrections."""
+    from perfmodel.engine.kernels.calibration import calibrations_of
+
+    device = None if result.system is None else result.system.device
+    return device is None or device.achieved is not None or any(True for _ in calibrations_of(device.name))
+
+
 def _sweep_summary(result: Result) -> str:
     size = int(np.prod(result.shape))
     lines = [f"{title(result)}", f"  {size:,} points: " + " x ".join(_axis_words(result))]
+    waiting = []
     for metric, label in HEADLINES.items():
-        if metric not in result.data:
+        if metric not in result.data and (metric not in result.more or size > FEW):
+            waiting += [metric] if metric in result.more else []
             continue
         values = np.asarray(getattr(result, metric))
         if np.any(np.isfinite(values)):
             unit = "%" if metric in FRACTIONS else result.unit(metric)
             lines.append(f"  {label}: {show(np.nanmin(values), unit)} .. {show(np.nanmax(values), unit)}")
+    if waiting:
+        lines.append(f"  computed when asked for: {', '.join(waiting)}")
     if "feasible" in result.data:
         lines.append(f"  feasible: {int(np.sum(np.asarray(result.feasible)))} of {size:,}")
     lines.append(f"  fidelity: {result.fidelity}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -157,7 +158,7 @@ def _file(text: str) -> tuple[Requests, ...]:
         opened = gzip.open if path.suffix == ".gz" else open
         with opened(path, "rt", newline="", encoding="utf-8-sig") as lines:
             rows = list(csv.reader(lines))
-    except (OSError, UnicodeDecodeError, csv.Error, EOFError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error, EOFError, zlib.error) as error:
         raise SpecError([Fault(str(path), 1, 1, "trace", f"cannot be read: {error}", FORM)]) from None
     found = _rows(path, rows)
     if wanted and wanted not in found:

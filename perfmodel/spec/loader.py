@@ -238,7 +238,8 @@ class _Reader:
         """Report an undefined source once for each place that names it."""
         if any((f.file, f.line, f.col) == (node.file, node.line, node.col) for f in self.faults.found):
             return
-        allowed = ", ".join(self.citations) or "ids defined under `sources`, which is absent"
+        example = f"an id under `sources`, as in `sources: {{{source}: where it is from}}`"
+        allowed = ", ".join(self.citations) or example
         self.faults.add(
             node, node.path, f"source {source!r} is not defined", allowed, nearest(source, self.citations)
         )

@@ -17,9 +17,10 @@ from perfmodel.engine.dataflow.pricing import Price, price
 from perfmodel.engine.dataflow.problem import problem
 from perfmodel.engine.dataflow.systolic import systolic
 from perfmodel.errors import ArgumentError
+from perfmodel.explore.kernel_tables import number_or_nan
 from perfmodel.validation import gemmini_rows, peer_mappings
 from perfmodel.validation.measured.statistics import errors
-from perfmodel.validation.measured.tables import Table, number, read
+from perfmodel.validation.measured.tables import Table, read
 from perfmodel.validation.peer_architectures import architecture
 
 NAME = "arrays"
@@ -32,18 +33,18 @@ def _systolic(table: Table) -> dict[str, tuple[Any, Any, Any]]:
     for row in _rows(table):
         m, n, k = (float(row[name]) for name in "MNK")
         run = systolic(m, n, k, float(row["array_rows"]), float(row["array_cols"]), row["dataflow"])
-        metrics["cycles"].append((float(run.cycles), number(row["total_cycles"]) + 1, row["dataflow"]))
+        metrics["cycles"].append((float(run.cycles), number_or_nan(row["total_cycles"]) + 1, row["dataflow"]))
         for name, operand, column in (
             ("ifmap_reads", "input", "ifmap_sram_reads"), ("filter_reads", "weight", "filter_sram_reads"),
         ):
-            metrics[name].append((float(run.reads[operand]), number(row[column]), row["dataflow"]))
+            metrics[name].append((float(run.reads[operand]), number_or_nan(row[column]), row["dataflow"]))
     return _columns(metrics)
 
 
 def _rtl(table: Table) -> dict[str, tuple[Any, Any, Any]]:
     """Gemmini: cycles of a given tiling."""
     found = [
-        (gemmini_rows.predicted_cycles(row), number(row["rtl_cycles"]), row.get("set", ""))
+        (gemmini_rows.predicted_cycles(row), number_or_nan(row["rtl_cycles"]), row.get("set", ""))
         for row in _rows(table)
     ]
     return _columns({"cycles": found})
@@ -66,10 +67,10 @@ def _mappings(table: Table) -> dict[str, tuple[Any, Any, Any]]:
     metrics: dict[str, list[tuple[float, float, str]]] = {"energy": [], "compute_cycles": [], "latency": []}
     for row in _rows(table):
         paid, peer = _priced(row), row["peer"].split()[0]
-        metrics["energy"].append((float(paid.total_energy) * 1e12, number(row["energy_pJ"]), peer))
+        metrics["energy"].append((float(paid.total_energy) * 1e12, number_or_nan(row["energy_pJ"]), peer))
         compute = float(paid.bottlenecks["compute"])
-        metrics["compute_cycles"].append((compute, number(row["compute_cycles"]), peer))
-        metrics["latency"].append((float(paid.cycles), number(row["latency_cycles"]), peer))
+        metrics["compute_cycles"].append((compute, number_or_nan(row["compute_cycles"]), peer))
+        metrics["latency"].append((float(paid.cycles), number_or_nan(row["latency_cycles"]), peer))
     return _columns(metrics)
 
 
@@ -83,7 +84,7 @@ def _mapping_accesses(table: Table) -> dict[str, tuple[Any, Any, Any]]:
         found = next(t for (level, name), t in traffic.items()
                      if level == row["level"] and name in names[row["operand"]])
         for side in metrics:
-            real = number(row[f"{side}_bits"])
+            real = number_or_nan(row[f"{side}_bits"])
             if real or float(getattr(found, side)):
                 metrics[side].append((8.0 * float(getattr(found, side)), real, row["case"].split("-")[0]))
     return _columns(metrics)
@@ -94,7 +95,7 @@ def _timeloop(table: Table) -> dict[str, tuple[Any, Any, Any]]:
     rows = []
     for row in _rows(table):
         op, nest = peer_mappings.timeloop(row["mapping"], row["problem"])
-        rows.append((float(cycles(problem(op), nest)), number(row["cycles"]), "timeloop"))
+        rows.append((float(cycles(problem(op), nest)), number_or_nan(row["cycles"]), "timeloop"))
     return _columns({"cycles": rows})
 
 
@@ -108,7 +109,7 @@ def _timeloop_accesses(table: Table) -> dict[str, tuple[Any, Any, Any]]:
     for row in _rows(table):
         found = cases[_known(row["case"], cases)][row["level"], row["dataspace"]]
         for side in metrics:
-            real = number(row[f"{side}_per_instance"])
+            real = number_or_nan(row[f"{side}_per_instance"])
             mine = float(getattr(found, side)) / float(row["utilized_instances"])
             if real or mine:
                 metrics[side].append((mine, real, "timeloop"))

@@ -117,8 +117,7 @@ def few_shot(
         task,
         x,
         values[rows],
-        list(others.values()),
-        [family(d.get("device", n)) for n, d in others.items()],
+        others,
         samples,
         len(rows) if among is None else int(np.searchsorted(rows, among)),
     )
@@ -133,16 +132,14 @@ def _linear(
     task: Task,
     x: Any,
     times: Any,
-    others: Sequence[Mapping[str, Any]],
-    families: Sequence[str],
+    others: Mapping[str, Mapping[str, Any]],
     samples: int,
     among: int,
 ) -> tuple[Sequence[int], Any]:
     prior = fewshot.prior_of(
-        [d["constants"] for d in others],
-        [d["noise"] for d in others],
+        [d["constants"] for d in others.values()],
+        [d["noise"] for d in others.values()],
         x,
-        families,
         deviation=task.deviation,
         floor=task.floor,
         logarithmic=task.form == "logarithmic",
@@ -155,20 +152,18 @@ def _positive(
     task: Task,
     x: Any,
     times: Any,
-    others: Sequence[Mapping[str, Any]],
-    families: Sequence[str],
+    others: Mapping[str, Mapping[str, Any]],
     samples: int,
     among: int,
 ) -> tuple[Sequence[int], Any]:
-    kept = [
-        [d["constants"] for d, f in zip(others, families, strict=True) if f == name]
-        for name in dict.fromkeys(families)
-    ]
-    known = np.array([np.mean(rows, axis=0) for rows in kept])
+    families: dict[str, list[Any]] = {}
+    for name, device in others.items():
+        families.setdefault(family(device.get("device", name)), []).append(device["constants"])
+    known = np.array([np.mean(rows, axis=0) for rows in families.values()])
     centre = np.mean(known, axis=0)
     # constants in which known devices differ are open for a new one as well
     stray = np.sqrt(task.stray**2 + np.var(known, axis=0))
-    noise = float(np.median([d["noise"] for d in others]))
+    noise = float(np.median([d["noise"] for d in others.values()]))
     picked = positive.choose_rates(x[:among], samples, centre, noise, criterion=task.criterion, stray=stray)
     return picked, positive.fit_rates(x[picked], times[picked], centre, noise, stray=stray)
 

@@ -7,8 +7,9 @@ import re
 from typing import Any
 
 from perfmodel.errors import ArgumentError
+from perfmodel.explore.kernel_tables import number_or_nan
 from perfmodel.validation.measured.rows import each, scored
-from perfmodel.validation.measured.tables import Table, number
+from perfmodel.validation.measured.tables import Table
 
 NAME = "requests"
 SPLIT = {"model", "device", "dtype", "tp", "batch", "isl_tokens", "osl_tokens", "prefill_ms",
@@ -152,7 +153,7 @@ def _operators(table: Table, fidelity: str) -> dict[str, Any]:
     columns = [table.columns[k] for k in (*keys, "op_class", "gpu_time_us")]
     for *key, kind, micros in zip(*columns, strict=True):
         if kind in WHOLE:
-            spent[tuple(key)] = spent.get(tuple(key), 0.0) + number(micros)
+            spent[tuple(key)] = spent.get(tuple(key), 0.0) + number_or_nan(micros)
     passes = list(spent)
 
     def time(i: int) -> float:

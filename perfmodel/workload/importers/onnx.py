@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from perfmodel.algebra import Value
-from perfmodel.errors import ArgumentError, GraphError, PerfmodelError
+from perfmodel.errors import ArgumentError, GraphError, PerfmodelError, optional
 from perfmodel.ops.core import Op
 from perfmodel.workload.graph import Graph
 from perfmodel.workload.importers import onnx_fuse, onnx_nodes
@@ -100,16 +100,7 @@ def _drop_weights(graph: Any) -> None:
 
 
 def _package() -> Any:
-    try:
-        import onnx
-        import onnx.inliner
-        import onnx.reference
-        import onnx.shape_inference
-    except ImportError as error:
-        raise ArgumentError(
-            "workload", "an .onnx file", "it with the optional package onnx: pip install 'perfmodel[onnx]'"
-        ) from error
-    return onnx
+    return optional("onnx", "inliner", "reference", "shape_inference")
 
 
 class _Reader:
