@@ -21,7 +21,7 @@ from perfmodel.engine.roofline import collective_levels, cost, moved_bytes
 #: least share of L2 that holds what a kernel finds of the time before
 RESIDENT_NONE = 0.02
 #: streaming kernels of the tables that stand for an op family
-STREAMS: Mapping[str, str] = {"norm": "input_layernorm", "softmax": "softmax", "elementwise": "mlp_act"}
+STREAMS: Mapping[str, str] = {"norm": "input_layernorm", "softmax": "softmax"}
 
 
 def streamed(q: Question, arithmetic: Value | None = None) -> KernelTime:
@@ -29,7 +29,8 @@ def streamed(q: Question, arithmetic: Value | None = None) -> KernelTime:
 
     arithmetic  its time [s]; None: as the roofline has it, products at the documented share of their rate
     """
-    group = f"any/{STREAMS.get(q.op.family, 'add')}/stream"
+    curved = q.op.family == "elementwise" and any(work.unit == "special" for work in q.op.work)
+    group = f"any/{'mlp_act' if curved else STREAMS.get(q.op.family, 'add')}/stream"
     # in a queue of kernels the host's share of a start is hidden behind the kernel before
     c = replace(q.corrections("stream", StreamCorrections, group=group), passes=1.0, launch=1.0)
     moving = stream_time(moved_bytes(q.op, q.precision), 1.0, 1.0, q.gpu, c)

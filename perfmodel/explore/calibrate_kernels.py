@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from perfmodel.engine.gpu import is_gpu
 from perfmodel.engine.kernels.facts import bounds, gpu_facts
 from perfmodel.errors import ArgumentError, UnknownNameError
 from perfmodel.explore.calibrate import at_bounds, ranks
@@ -24,7 +25,7 @@ def kernel_families(device: Device, columns: Mapping[str, Sequence[Any]], family
     """
     if family not in {one.name for one in FAMILIES}:
         raise UnknownNameError("family", family, [one.name for one in FAMILIES])
-    if device.kind != "gpu":
+    if not is_gpu(device):
         raise ArgumentError("family", family, f"a GPU; {device.name} is a {device.kind}")
     rows = _of_device({name: as_column(values) for name, values in columns.items()}, device)
     found = recognise(rows)
@@ -63,7 +64,7 @@ def kernel_families(device: Device, columns: Mapping[str, Sequence[Any]], family
 
 def known_family(device: Device, columns: Mapping[str, Sequence[Any]]) -> str | None:
     """Kernel family of a table if the device is a GPU and every group has enough rows for a fit."""
-    if device.kind != "gpu" or "latency_us" not in columns:
+    if not is_gpu(device) or "latency_us" not in columns:
         return None
     rows = {name: as_column(values) for name, values in columns.items()}
     if not set(map(str, rows.get("dtype", ["bf16"]))) <= set(STORAGE):
