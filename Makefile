@@ -57,6 +57,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(BIN)/.installed: pyproject.toml | $(BIN)/python
+	@echo "installing numpy, scipy, matplotlib ... into $(VENV): about a minute"
 	$(BIN)/python -m pip install --quiet -e .
 	@touch $@
 
