@@ -82,7 +82,7 @@ def scanned(q: Question) -> KernelTime:
 
 def _scan_corrections(q: Question, kind: str, group: str) -> ScanCorrections:
     """Tables repeat one kernel, whose state stays in L2; in a network other layers were there since."""
-    c = q.corrections("linear_attention", ScanCorrections, group=f"{q.runtime}/{group}")
+    c: ScanCorrections = q.corrections("linear_attention", ScanCorrections, group=f"{q.runtime}/{group}")
     return replace(c, resident=RESIDENT_NONE) if kind in ("update", "recurrent") else c
 
 
