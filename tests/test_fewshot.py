@@ -83,15 +83,22 @@ def test_families_share_a_gpu_not_a_processor():
     assert family("gold_6240") == "gold_6240" and family("gold_6226") != family("gold_6240")
 
 
-def test_edges_that_an_engine_leaves_out():
-    # 0-1, 1-3 convolutions; 0-2 convolution but nothing leaves node 2; 1-2 skip into the same end
-    cell = np.array([[3, 3, 1, 0, 3, 0]])
-    assert spaces.needed_edges(cell).tolist() == [[True, False, False, False, True, False]]
+def test_edges_that_an_engine_folds():
+    cells = np.array([
+        [3, 3, 1, 0, 3, 0],  # nothing reads node 2, a sum
+        [3, 3, 0, 0, 3, 0],  # nothing reads node 2, one convolution: it stays, with weights of zero
+        [4, 0, 0, 1, 0, 0],  # nothing reads node 1, a pool
+        [0, 0, 4, 0, 3, 1],  # the output does not depend on the input
+    ])
+    runs, share = spaces.folded(cells)
+    assert runs.astype(int).tolist() == [[1, 0, 0, 0, 1, 0], [1, 1, 0, 0, 1, 0], [0, 0, 0, 1, 0, 0],
+                                         [0, 0, 1, 0, 1, 1]]
+    assert share == pytest.approx([1, 1, 1, 1 / 15])
 
 
 def test_counts_of_a_cell_by_hand():
-    found = spaces.nasbench201(np.array([[3, 3, 0, 0, 3, 0], [2, 0, 0, 0, 2, 0], [0] * 6]))
-    assert found["conv 3x3"].tolist() == [[3, 0, 0], [2, 0, 0]]  # all edges, those that reach the output
+    found = spaces.nasbench201(np.array([[3, 3, 1, 0, 3, 0], [2, 0, 0, 0, 2, 0], [0] * 6]))
+    assert found["conv 3x3"].tolist() == [[3, 0, 0], [2, 0, 0]]  # all edges, those that an engine computes
     assert found["conv 1x1"].tolist() == [[0, 2, 0], [0, 2, 0]]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import perfmodel as pm
 from perfmodel.engine.roofline import cost
-from perfmodel.errors import ArgumentError, InfeasibleError, PrecisionError, UnknownNameError
+from perfmodel.errors import ArgumentError, ImpossibleError, InfeasibleError, PrecisionError, UnknownNameError
 from perfmodel.formats import precision
 from perfmodel.workload.transforms import tensor_parallel
 
@@ -143,3 +143,42 @@ def test_more_of_anything_is_never_slower() -> None:
         result = pm.inference("llama-3.1-8b", node.vary({path: rates}), batch=[1, 64], tp=8)
         assert np.all(np.diff(result.ttft, axis=1) <= 0)
         assert np.all(np.diff(result.tpot, axis=1) <= 0)
+
+
+def test_replicas_share_out_the_sequences():
+    one = pm.inference("llama-3.1-8b", "h100-sxm5", batch=8)
+    four = pm.inference("llama-3.1-8b", "h100-sxm5:4", batch=32, dp=4)
+    assert four.throughput == pytest.approx(4 * one.throughput) and four.power == pytest.approx(4 * one.power)
+    for metric in ("ttft", "tpot", "memory", "energy_per_token", "cost_per_token"):
+        assert getattr(four, metric) == pytest.approx(getattr(one, metric))
+    with pytest.raises(ImpossibleError, match="dp x pp must divide the batch"):
+        pm.inference("llama-3.1-8b", "h100-sxm5:4", batch=6, dp=4)
+    with pytest.raises(ImpossibleError, match="tp x pp x dp must not exceed"):
+        pm.inference("llama-3.1-8b", "h100-sxm5:4", batch=8, dp=4, tp=2)
+
+
+def test_experts_are_shared_out_among_replicas():
+    node = pm.system("h100-sxm5:8")
+    ask = {"batch": 64, "input": 512, "output": 64, "precision": "fp8"}
+    r = pm.inference("mixtral-8x7b", node, dp=8, ep=[1, 2, 4, 8], **ask)
+    assert np.all(np.diff(r.weights) < 0) and np.all(np.diff(r.tpot) < 0)  # fewer experts to hold and to read
+    model = pm.workload("mixtral-8x7b")
+    experts = 32 * 8 * 3 * 4096 * 14336  # layers x experts x matrices
+    assert r.weights[-1] == pytest.approx(model.parameters - experts * 7 / 8, rel=0.01)
+    for i, ep in enumerate((1, 2, 4, 8)):  # an axis is the same as one call at a time
+        single = pm.inference("mixtral-8x7b", node, dp=8, ep=ep, **ask)
+        assert single.tpot == pytest.approx(r.tpot[i], rel=1e-12)
+    sent = [row["op"] for row in single.breakdown("decode") if "all_to_all" in row["op"]]
+    assert len(sent) == 2  # there and back
+    grid = pm.inference("mixtral-8x7b", node, dp=[1, 2, 8], ep=[1, 8, 3], **ask)
+    assert np.array_equal(grid.feasible, [[1, 0, 0], [1, 0, 0], [1, 1, 0]])
+    assert grid.reason[0, 1] == "ep must divide dp and the experts of a layer"
+    with pytest.raises(ImpossibleError, match="the experts of a layer"):
+        pm.inference("llama-3.1-8b", node, batch=64, dp=8, ep=8)
+
+
+def test_cost_of_a_token_follows_from_the_rent():
+    r = pm.inference("llama-3.1-8b", pm.system("h200-sxm").vary({"device.rent": ["2 USD/h", "4 USD/h"]}), batch=8)
+    assert r.cost_per_token == pytest.approx(np.array([2.0, 4.0]) / 3600 / r.throughput)
+    assert "rent for 1e6 tokens: 362.9 mUSD .. 725.7 mUSD" in repr(r)
+    assert np.isnan(pm.inference("llama-3.1-8b", "h200-sxm").cost_per_token)

@@ -64,6 +64,13 @@ def test_tiny_product_costs_the_launch_and_one_step():
     assert 2.1e-6 < time.seconds < 3.1e-6
 
 
+def test_partial_sums_are_joined_by_a_kernel_of_its_own():
+    """1.7 and 1.8 starts of a kernel, each 0.75 us and 1350 clocks of 1 GHz."""
+    short, long = (gemm_time(1, 64, 65536, BF16, GPU, GemmCorrections(split=one)) for one in (1.7, 1.8))
+    assert short.split == long.split > 1.0
+    assert float(long.seconds - short.seconds) == pytest.approx(0.1 * 2.1e-6, rel=1e-6)
+
+
 def test_power_limit_follows_the_datasheet():
     """Twice the matrix rate on the same board power: long products run below the rate, short ones do not."""
     cool, hot = (dataclasses.replace(GPU, power=watt) for watt in (200.0, 50.0))

@@ -90,7 +90,7 @@ def test_a_donor_that_knows_the_kernel_counts_three_times():
 
 def test_what_rows_tell_less_well_is_drawn_to_its_start():
     donors = {"h100-sxm5": {"vllm/linear/bfloat16": entry(dram=0.5, launch=9.0)}}
-    found = pass_on("b200-sxm", "gemm", "vllm/linear/bfloat16", donors, {"dram": 1.0, "launch": 1.7})
+    found = pass_on("l40s", "gemm", "vllm/linear/bfloat16", donors, {"dram": 1.0, "launch": 1.7})
     assert found.values["dram"] == pytest.approx(0.5**0.8)
     assert found.values["launch"] == pytest.approx(9.0)
 
@@ -129,7 +129,7 @@ def test_products_come_from_donors_of_the_same_formats():
 
 def test_fixed_times_come_from_the_backend_where_a_donor_knows_it():
     donors = {"h100-sxm5": {"vllm/linear/bfloat16": entry(launch=4.0)},
-              "b200-sxm": {"trtllm/linear/bfloat16": entry(launch=1.0)}}
+              "rtx-pro-6000-server": {"trtllm/linear/bfloat16": entry(launch=1.0)}}
     for backend, launch in (("vllm", 4.0), ("trtllm", 1.0)):
         found = pass_on("l40s", "gemm", f"{backend}/new/bfloat16", donors, {"launch": 1.7}).values
         assert found["launch"] == pytest.approx(launch)
@@ -143,6 +143,7 @@ def test_corrections_are_worth_less_or_more_on_another_kind_of_chip():
     assert scale("start", "attention_prefill", "h100-sxm5", "l40s") == 0.5
     assert scale("start", "attention_decode", "h100-sxm5", "l40s") == 1.0  # not one of its families
     assert scale("step", "mamba2", "l40s", "h100-sxm5") == scale("dram", "gemm", "l40s", "h100-sxm5") == 1.0
+    assert scale("dram", "gemm", "h100-sxm5", "a100-sxm-80gb") == 0.96  # a generation is a number
     assert scale("step", "gemm", "a machine", "h100-sxm5") == 1.0
 
 

@@ -104,3 +104,13 @@ def test_a_reversed_array_does_not_keep_the_values_of_its_axes():
 def test_truths_and_large_whole_numbers_stay_what_they_are():
     assert plain(np.array([True])) == [True]
     assert plain(np.int64(2**60 + 1)) == 2**60 + 1
+
+
+@pytest.mark.parametrize("fidelity", ["dataflow", "calibrated"])
+@pytest.mark.parametrize("link", ["infiniband", "pcie"])
+def test_a_collective_runs_over_the_link_that_is_named(fidelity, link):
+    bound, found = (
+        pm.collective("all_reduce", 1e9, "dgx-h100", link=link, fidelity=chosen).latency
+        for chosen in ("roofline", fidelity)
+    )
+    assert found > bound

@@ -9,6 +9,7 @@ import pytest
 
 import perfmodel as pm
 from perfmodel.engine import capacity, host_reduce, lowbit, rematerialise
+from perfmodel.ops.moe import destinations
 from perfmodel.scenario import (
     cluster,
     composition,
@@ -116,7 +117,7 @@ def test_expert_exchange():
     # 2 tokens x 3 destinations x 10 wide x (1 + 2) B over 90 B/s
     assert expert_parallel.exchange_time(2.0, 10.0, 3.0, 90.0) == pytest.approx(2.0)
     assert expert_parallel.decode_bound(2.0, 5.0) == pytest.approx(20.0)
-    assert expert_parallel.distinct(2.0, 2.0) == pytest.approx(1.5)
+    assert destinations(2.0, 2.0) == pytest.approx(1.5)
     route = expert_parallel.node_limited(2.0, 2.0, 4.0, 4.0)
     assert (route.copies, route.network, route.local) == (2.0, 1.0, pytest.approx(2.0))
     assert expert_parallel.dispatch_bandwidth(route, 1.0, 8.0) == pytest.approx(2.0)

@@ -26,6 +26,7 @@ from perfmodel.errors import (
     did_you_mean,
     nearest,
 )
+from perfmodel.report.files import write_atomic
 from perfmodel.spec import (
     FrozenMap,
     Provenance,
@@ -45,7 +46,6 @@ from perfmodel.spec import (
     replace_path,
     table,
     text,
-    write_text_atomic,
 )
 
 
@@ -626,21 +626,18 @@ def test_any_object_survives_dump_and_load(chip):
     assert loads(FreeChip, dump(free)) == free
 
 
-def test_write_text_atomic(tmp_path):
+def test_a_file_is_written_whole_or_not_at_all(tmp_path):
     target = tmp_path / "a.yaml"
-    write_text_atomic(target, "one")
-    with pytest.raises(ArgumentError, match="does not exist yet"):
-        write_text_atomic(target, "two")
-    assert target.read_text() == "one"
-    write_text_atomic(target, "two", overwrite=True)
-    assert target.read_text() == "two"
-    assert [path.name for path in tmp_path.iterdir()] == ["a.yaml"]  # no temporary file left
+    write_atomic(target, "one")
+    target.chmod(0o600)
+    write_atomic(target, "two")
+    assert target.read_text() == "two" and target.stat().st_mode & 0o777 == 0o600
     for wrong in (tmp_path / "none" / "a.yaml", tmp_path):
         with pytest.raises(ArgumentError):
-            write_text_atomic(wrong, "x", overwrite=True)
+            write_atomic(wrong, "x")
     with pytest.raises(TypeError):
-        write_text_atomic(tmp_path / "b.yaml", 3)  # type: ignore[arg-type]
-    assert not (tmp_path / "b.yaml").exists() and len(list(tmp_path.iterdir())) == 1
+        write_atomic(tmp_path / "b.yaml", 3)  # type: ignore[arg-type]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.yaml"]  # no temporary file left
 
 
 # -- errors ----------------------------------------------------------------------------------------------------

@@ -105,8 +105,10 @@ def collective(q: Question) -> KernelTime:
     library = f"{q.runtime}_custom_allreduce" if exchange.pattern == "all_reduce" else "nccl"
     group = f"{library}/{NCCL_NAMES.get(exchange.pattern, exchange.pattern)}/{q.runtime}_graph"
     c = q.corrections("collectives", CollectiveCorrections, group=group)
-    (_, _, near, size), *far = collective_levels(exchange, q.precision, q.system)
-    answer = collective_kernel_time(exchange.pattern, maximum(near, 2.0), size, q.gpu, c)
+    (name, link, near, size), *far = collective_levels(exchange, q.precision, q.system)
+    shared = float(name.startswith("pcie"))
+    gpu = replace(q.gpu, link=link.bandwidth, link_latency=link.latency, link_shared=shared)
+    answer = collective_kernel_time(exchange.pattern, maximum(near, 2.0), size, gpu, c)
     several = minimum(near - 1.0, 1.0)  # nothing is sent in a group of one
     seconds = answer.seconds * several
     for _, link, members, message in far:  # chunks run on all links at once

@@ -54,17 +54,20 @@ def compute_key(device: Device, unit: str, format_key: str) -> str | None:
     raise PrecisionError(format_key, device.name, tuple(described.peak))
 
 
+def links_of(system: System) -> dict[str, Link]:
+    """Links by name, the fastest first: those of the system come before those of the device."""
+    return {**system.links, **system.device.links, **system.links}
+
+
 def link_of(system: System, name: str = "") -> tuple[str, Link]:
-    """Link of this name, or the fastest one: those of the system come first, then those of the device."""
-    links = {**system.device.links, **system.links}
-    order = [*system.links, *(n for n in system.device.links if n not in system.links)]
-    if name:
-        if name not in links:
-            raise UnknownNameError("link", name, links)
-        return name, links[name]
-    if not order:
+    """Link of this name, or the fastest one."""
+    links = links_of(system)
+    if name and name not in links:
+        raise UnknownNameError("link", name, links)
+    if not links:
         raise UnknownNameError("link", f"any link of {system.name}", ())
-    return order[0], links[order[0]]
+    first = name or next(iter(links))
+    return first, links[first]
 
 
 def route(system: System, name: str = "", members: Value = np.inf) -> list[tuple[str, Link]]:
@@ -75,16 +78,13 @@ def route(system: System, name: str = "", members: Value = np.inf) -> list[tuple
     first = link_of(system, name)
     if name:
         return [first]
-    links = {**system.device.links, **system.links}
-    order = [*system.links, *(n for n in system.device.links if n not in system.links)]
     found, reach = [first], first[1].devices
-    for other in order[order.index(first[0]) + 1 :]:
+    for other, link in list(links_of(system).items())[1:]:
         if reach is None or (not is_symbolic(members) and np.all(np.less_equal(members, reach))):
             break
-        wider = links[other].devices
-        if wider is None or np.all(np.greater(wider, reach)):
-            found.append((other, links[other]))
-            reach = wider
+        if link.devices is None or np.all(np.greater(link.devices, reach)):
+            found.append((other, link))
+            reach = link.devices
     return found
 
 

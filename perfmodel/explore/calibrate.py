@@ -72,15 +72,15 @@ def calibrate(
     Raises ArgumentError where the rows cannot determine the corrections: too few rows, a correction that no
     row is sensitive to, or corrections that cannot be told apart.
     """
+    from perfmodel.explore.calibrate_kernels import kernel_families, known_family
+
     target = device_of(device)
     columns = columns_of(measurements)
     check_times(columns)
     data = _data(measurements)
     if family is None and not fixed:
-        family = _family(target, columns)
+        family = known_family(target, columns)
     if family not in (None, "roofline"):
-        from perfmodel.explore.calibrate_kernels import kernel_families
-
         achieved = kernel_families(target, columns, family)
     else:
         achieved = _roofline(target, measured(target, columns), dict(fixed or {}))
@@ -100,12 +100,6 @@ def calibration_plan(
     # a launch overhead is the least known number of a datasheet: kernels may take several times as long
     spread = np.diag([(2.0 if p == LAUNCH else PRIOR) ** 2 for p in found.parameters])
     return greedy(slope, spread, np.full(len(slope), 0.05), picks, "mean")
-
-
-def _family(device: Device, columns: Columns) -> str | None:
-    from perfmodel.explore.calibrate_kernels import known_family
-
-    return known_family(device, columns)
 
 
 def document(device: Device, base: str = "") -> str:

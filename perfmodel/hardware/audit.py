@@ -7,7 +7,7 @@ document.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -149,15 +149,8 @@ def _sources(device: Device) -> Iterator[str]:
         yield "no sources: the description was not read from a file"
         return
     for path, item in device.provenance.items():
-        if not getattr(item, "source", None) and _is_number(device, path):
+        if not item.source and isinstance(_value(device, path), float):
             yield f"{path} has no source"
-
-
-def _is_number(device: Device, path: str) -> bool:
-    node: Any = device
-    for part in path.split("."):
-        node = node.get(part) if isinstance(node, Mapping) else getattr(node, part, None)
-    return isinstance(node, float)
 
 
 def _whole_capacity(level: MemoryLevel) -> float | None:

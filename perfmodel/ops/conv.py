@@ -60,8 +60,8 @@ def conv2d(
     FLOP = 2 b g k c p q r s.  Input traffic counts the positions that a window touches, padding included
     (as the tools of the field do: a padded position is addressed, whether or not it is stored).
     """
-    (kernel_r, kernel_s), (stride_p, stride_q) = _pair("kernel", kernel), _pair("stride", stride)
-    (dilation_r, dilation_s), (pad_p, pad_q) = _pair("dilation", dilation), _pair("padding", padding)
+    (kernel_r, kernel_s), (stride_p, stride_q) = pair("kernel", kernel), pair("stride", stride)
+    (dilation_r, dilation_s), (pad_p, pad_q) = pair("dilation", dilation), pair("padding", padding)
     _divides("in_channels", in_channels, groups)
     _divides("out_channels", out_channels, groups)
     loops = {
@@ -164,7 +164,7 @@ def conv_transpose2d(
     Loops: b, g, k, c as in conv2d, p, q INPUT positions, r, s kernel positions; the output is the window.
     FLOP = 2 b g k c p q r s.
     """
-    (kernel_r, kernel_s), (stride_p, stride_q) = _pair("kernel", kernel), _pair("stride", stride)
+    (kernel_r, kernel_s), (stride_p, stride_q) = pair("kernel", kernel), pair("stride", stride)
     _divides("in_channels", in_channels, groups)
     _divides("out_channels", out_channels, groups)
     loops = {
@@ -191,7 +191,8 @@ def _convolution(
     return Op(family, loops, tuple(tensors), (Work("matrix", 2.0 * macs),), name)
 
 
-def _pair(field: str, value: Value) -> tuple[Value, Value]:
+def pair(field: str, value: str | Pair) -> tuple[Value, Value]:
+    """(vertical, horizontal) of one value for both, or of a pair.  Raises ArgumentError."""
     if not isinstance(value, (tuple, list)):
         return value, value
     if len(value) != 2:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from perfmodel.algebra import Value, ceil
-from perfmodel.ops.conv import Pair, output_size
+from perfmodel.ops.conv import Pair, output_size, pair
 from perfmodel.ops.core import Op, Tensor, Window, Work
 from perfmodel.ops.registry import operator
 
@@ -28,8 +28,8 @@ def pool2d(
 
     One vector operation per window position.
     """
-    (kernel_r, kernel_s), (stride_p, stride_q) = _pair(kernel), _pair(stride)
-    pad_p, pad_q = _pair(padding)
+    (kernel_r, kernel_s), (stride_p, stride_q) = pair("kernel", kernel), pair("stride", stride)
+    pad_p, pad_q = pair("padding", padding)
     loops = {
         "b": batch, "c": channels,
         "p": _positions(height, kernel_r, stride_p, pad_p, ceil_mode),
@@ -62,10 +62,6 @@ def reduction(rows: Value, width: Value, *, operations: Value = 1, name: str = "
     tensors = (Tensor("x", ("r", "w")), Tensor("y", ("r",), output=True))
     work = (Work("vector", 1.0 * rows * width * operations),)
     return Op("reduction", {"r": rows, "w": width}, tensors, work, name)
-
-
-def _pair(value: str | Pair) -> tuple[Value, Value]:
-    return (value[0], value[1]) if isinstance(value, (tuple, list)) else (value, value)
 
 
 def _positions(size: Value, kernel: Value, stride: Value, padding: str | Value, ceil_mode: bool) -> Value:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import stat
-import tempfile
 from pathlib import Path
+from uuid import uuid4
 
 from perfmodel.errors import ArgumentError
 
@@ -31,19 +31,13 @@ def write_atomic(path: str | Path, content: bytes | str) -> None:
     target = Path(path).resolve()
     check_target(target, (target.suffix.lower(),))
     raw = content.encode("utf-8") if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    temporary = target.with_name(f".{target.name}.{uuid4().hex}")
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with temporary.open("xb") as stream:
             stream.write(raw)
-        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666 & ~_umask()
-        os.chmod(temporary, mode)
-        os.replace(temporary, target)
+        if target.exists():
+            shutil.copymode(target, temporary)
+        temporary.replace(target)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
-
-
-def _umask() -> int:
-    current = os.umask(0o022)
-    os.umask(current)
-    return current

@@ -106,7 +106,7 @@ def _patch(colour: str, text: str) -> Any:
 
 def pareto(result: Result, x: str = "", y: str = "", **_: Any) -> Any:
     """All points in the plane of two metrics, the non-dominated ones joined."""
-    from perfmodel.explore.pareto import direction
+    from perfmodel.explore.pareto import direction, possible
     from perfmodel.explore.pareto import pareto as front_of
 
     x = x or ("tpot" if "tpot" in result.metrics else "latency")
@@ -116,7 +116,8 @@ def pareto(result: Result, x: str = "", y: str = "", **_: Any) -> Any:
     figure, axes = canvas.new(7.5, 4.8)
     dx, ux = canvas.scaled(list(left), result.unit(x))
     dy, uy = canvas.scaled(list(right), result.unit(y))
-    for label, mine, colour in _kinds(result, np.isfinite(left) & np.isfinite(right)):
+    shown = np.isfinite(left) & np.isfinite(right) & possible(result).reshape(-1)
+    for label, mine, colour in _kinds(result, shown):
         axes.scatter(
             left[mine] / dx, right[mine] / dy, s=14, color=colour, label=label, rasterized=True, linewidths=0
         )

@@ -9,6 +9,7 @@ import numpy as np
 
 from perfmodel.errors import ArgumentError, UnitError, UnknownNameError
 from perfmodel.report import canvas
+from perfmodel.report.tables import is_text, own_value
 from perfmodel.report.text import title
 from perfmodel.units import format_si
 
@@ -40,12 +41,12 @@ def sweep(
     x, lines = _choose(result, varying, x, lines)
     values = _plane(result, metric, x, lines, at)
     label = metric if metric in result.labels else result.unit(metric)
-    if lines and len(result.axes[lines]) > 8 and not _texts(result.axes[x]):
+    if lines and len(result.axes[lines]) > 8 and not is_text(result.axes[x]):
         return _heat_map(result, metric, x, lines, values, _held(result, varying, x, lines, at))
     divisor, unit = canvas.scaled(list(values.reshape(-1)), label)
     figure, axes = canvas.new(7.5, 4.6)
     for i, row in enumerate(values):
-        if _texts(result.axes[x]):
+        if is_text(result.axes[x]):
             _bars(axes, result.axes[x], row / divisor, i, len(values), _line_name(result, lines, i))
         else:
             _line(axes, result.axes[x], row / divisor, i, _line_name(result, lines, i))
@@ -70,7 +71,7 @@ def _choose(result: Result, varying: Sequence[str], x: str, lines: str) -> tuple
         if name and name not in result.axes:
             raise UnknownNameError("axis", name, result.axes)
     if not x:
-        numeric = [n for n in varying if not _texts(result.axes[n]) and n != lines]
+        numeric = [n for n in varying if not is_text(result.axes[n]) and n != lines]
         x = max(numeric or [n for n in varying if n != lines] or varying, key=lambda n: len(result.axes[n]))
     others = [n for n in varying if n != x]
     return x, lines or (others[0] if others else "")
@@ -89,19 +90,11 @@ def _plane(result: Result, metric: str, x: str, lines: str, at: Mapping[str, Any
         if name in (x, lines):
             index.append(slice(None))
         else:
-            index.append(list(map(_plain, result.axes[name])).index(_plain(point[name])))
+            index.append(list(map(own_value, result.axes[name])).index(own_value(point[name])))
     plane = values[tuple(index)]
     if not lines:
         return plane.reshape(1, -1)
     return plane.T if names.index(x) < names.index(lines) else plane
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, str) else float(value)
-
-
-def _texts(values: Any) -> bool:
-    return isinstance(values[0], str)
 
 
 def axis_unit(name: str) -> str:
@@ -170,7 +163,7 @@ def _scales(axes: Any, places: Any, values: Any, log: bool | None, x: str) -> No
         axes.set_ylim(bottom=0.0)
     axes.grid(True, which="major", color="#eeeeee")
     axes.set_axisbelow(True)
-    if _texts(places):
+    if is_text(places):
         if sum(len(p) for p in places) > 50:
             axes.tick_params(axis="x", labelrotation=30)
         return
@@ -197,7 +190,7 @@ def tick(value: float, name: str) -> str:
 def _axis_label(name: str, values: Any) -> str:
     counted = axis_unit(name)
     return canvas.axis_name(name) + (
-        f" [{counted}]" if counted and not _physical(counted) and not _texts(values) else ""
+        f" [{counted}]" if counted and not _physical(counted) and not is_text(values) else ""
     )
 
 
@@ -216,7 +209,7 @@ def _heat_map(result: Result, metric: str, x: str, y: str, values: Any, held: st
     divisor, unit = canvas.scaled(list(values.reshape(-1)), result.unit(metric))
     mesh = axes.pcolormesh(
         np.asarray(result.axes[x], dtype=float),
-        np.arange(len(result.axes[y])) if _texts(result.axes[y]) else np.asarray(result.axes[y], dtype=float),
+        np.arange(len(result.axes[y])) if is_text(result.axes[y]) else np.asarray(result.axes[y], float),
         np.ma.masked_invalid(values / divisor),
         shading="nearest",
         cmap="viridis",
@@ -224,7 +217,7 @@ def _heat_map(result: Result, metric: str, x: str, y: str, values: Any, held: st
     axes.set_facecolor("#e5e5e5")
     for axis, name in ((axes.xaxis, x), (axes.yaxis, y)):
         numbers = result.axes[name]
-        if not _texts(numbers):
+        if not is_text(numbers):
             axis_is_log = numbers[0] > 0 and numbers[-1] > 20 * numbers[0]
             if axis_is_log:
                 (axes.set_xscale if name == x else axes.set_yscale)(

@@ -116,21 +116,23 @@ def points(result: Result, metrics: Sequence[str] | None = None) -> Table:
         if metric not in result.metrics:
             raise UnknownNameError("metric", metric, result.metrics)
     metrics = column_metrics(result) if metrics is None else metrics
-    columns = [Column(name, "" if _is_text(values) else "1") for name, values in result.axes.items()]
+    columns = [Column(name, "" if is_text(values) else "1") for name, values in result.axes.items()]
     columns += [Column(m, "" if m in result.labels else result.unit(m)) for m in metrics]
     arrays = [values_of(result, metric).tolist() for metric in metrics]
     places = product(*(list(values) for values in result.axes.values()))
     rows = tuple(
-        (*map(_own, place), *row) for place, row in zip(places, zip(*arrays, strict=True), strict=True)
+        (*map(own_value, place), *row) for place, row in zip(places, zip(*arrays, strict=True), strict=True)
     )
     return Table(tuple(columns), rows, result.scenario)
 
 
-def _own(value: Any) -> Any:
+def own_value(value: Any) -> Any:
+    """Value of an axis: a text, or a number as float."""
     return value if isinstance(value, str) else float(value)
 
 
-def _is_text(values: Any) -> bool:
+def is_text(values: Any) -> bool:
+    """Whether an axis holds names."""
     return isinstance(values[0], str)
 
 
@@ -157,7 +159,7 @@ def as_dict(result: Result) -> dict[str, Any]:
 def interval_metrics(result: Result) -> tuple[str, ...]:
     """Metrics that differ between the ends of the interval: times, and what follows from them."""
     wanted = ["ttft", "tpot", "latency", "throughput", "step_time", "energy_per_token", "energy", "power"]
-    wanted += ["goodput", "attainment", "capacity"]
+    wanted += ["cost_per_token", "goodput", "attainment", "capacity"]
     wanted += [f"{metric}_p{p}" for metric in ("ttft", "tpot", "latency") for p in (50, 90, 99)]
     return tuple(metric for metric in wanted if metric in result.metrics)
 

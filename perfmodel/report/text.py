@@ -34,7 +34,7 @@ HEADLINES: Mapping[str, str] = {
     "energy_per_token": "energy per token",
     "energy": "energy",
     "power": "power, all devices",
-    "cost_per_token": "cost per token",
+    "cost_per_token": "rent for 1e6 tokens",
     "flops": "operations",
     "bytes": "traffic",
     "intensity": "operational intensity",
@@ -53,6 +53,9 @@ FEW = 64
 
 #: metrics shown in percent
 FRACTIONS = ("mfu", "mbu", "attainment")
+
+#: metrics shown for a million of what they count, and the unit that is left
+PER_MILLION: Mapping[str, str] = {"cost_per_token": "USD"}
 
 #: inputs that the title of a result leaves out
 UNSAID = ("system", "workload", "attention", "logits", "reserve", "fidelity", "slo", "requests", "seed",
@@ -95,14 +98,20 @@ def headline_rows(result: Result) -> list[tuple[str, str, str]]:
         if metric not in result.metrics:
             continue
         value = getattr(result, metric)
-        unit = "%" if metric in FRACTIONS else result.unit(metric)
         interval = ""
         if low is not None and high is not None and metric in spread and np.isfinite(value):
             ends = sorted((getattr(low, metric), getattr(high, metric)))
-            interval = " .. ".join(show(end, unit) for end in ends) if ends[0] < ends[1] else ""
+            interval = " .. ".join(shown(result, metric, end) for end in ends) if ends[0] < ends[1] else ""
         if np.isfinite(value):
-            rows.append((label, show(value, unit), interval))
+            rows.append((label, shown(result, metric, value), interval))
     return rows
+
+
+def shown(result: Result, metric: str, value: Any) -> str:
+    """A metric in the unit that a reader thinks in."""
+    if metric in PER_MILLION:
+        return show(1e6 * value, PER_MILLION[metric])
+    return show(value, "%" if metric in FRACTIONS else result.unit(metric))
 
 
 def bound_text(result: Result) -> str:
@@ -163,8 +172,8 @@ def _sweep_summary(result: Result) -> str:
             continue
         values = np.asarray(getattr(result, metric))
         if np.any(np.isfinite(values)):
-            unit = "%" if metric in FRACTIONS else result.unit(metric)
-            lines.append(f"  {label}: {show(np.nanmin(values), unit)} .. {show(np.nanmax(values), unit)}")
+            ends = (shown(result, metric, end) for end in (np.nanmin(values), np.nanmax(values)))
+            lines.append(f"  {label}: {' .. '.join(ends)}")
     if waiting:
         lines.append(f"  computed when asked for: {', '.join(waiting)}")
     if "feasible" in result.data:

@@ -14,6 +14,7 @@ import numpy as np
 
 from perfmodel.algebra import Value, maximum, minimum
 from perfmodel.errors import ArgumentError
+from perfmodel.ops.moe import destinations
 
 
 def exchange_time(
@@ -34,11 +35,6 @@ def decode_bound(exchange: Value, layers: Value, micro_batches: Value = 2.0) -> 
     exchange, so a layer takes ``2 T`` and a token ``2 L T``.
     """
     return micro_batches * layers * exchange
-
-
-def distinct(draws: Value, places: Value) -> Value:
-    """Expected number of different places hit by independent uniform draws: ``n (1 - (1 - 1/n)^k)``."""
-    return places * (1.0 - (1.0 - 1.0 / places) ** draws)
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,7 @@ def node_limited(chosen: Value, nodes: Value, per_node: Value, limit: Value) -> 
     for each node but the own one (met with probability M/nodes), the rest is forwarded inside the nodes.
     """
     copies = minimum(limit, nodes)
-    return Route(copies, copies * (1.0 - 1.0 / nodes), copies * distinct(chosen / copies, per_node))
+    return Route(copies, copies * (1.0 - 1.0 / nodes), copies * destinations(per_node, chosen / copies))
 
 
 def dispatch_bandwidth(route: Route, network: Value, inside: Value) -> Value:

@@ -2,42 +2,57 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from perfmodel.algebra import Value, minimum
 from perfmodel.hardware.device import System
-from perfmodel.scenario.solve import NO_MAPPING, TOO_LARGE
+from perfmodel.scenario.solve import NO_MAPPING, TOO_LARGE, first_reason
 from perfmodel.workload.workload import Workload
 
 REASONS = (
     "",
     TOO_LARGE,
     "tp must divide the heads, widths and vocabulary that it splits",
-    "tp x pp must not exceed the devices of the system",
-    "pp must divide the batch into whole micro-batches",
+    "tp x pp x dp must not exceed the devices of the system",
+    "dp x pp must divide the batch into whole micro-batches",
     NO_MAPPING,
+    "ep must divide dp and the experts of a layer",
 )
 
 
+class Parallel(NamedTuple):
+    """Devices that share the work: tensor-parallel ones, stages, replicas, replicas that share experts."""
+
+    tp: Value
+    pp: Value = 1.0
+    dp: Value = 1.0
+    ep: Value = 1.0
+
+
 def reasons(
-    workload: Workload, system: System, tp: Value, pp: Value, batch: Value, memory: Value, latency: Value
+    workload: Workload, system: System, split: Parallel, batch: Value, memory: Value, latency: Value
 ) -> Any:
     """Code of the first reason against each point, 0 where there is none; an index into REASONS."""
     limit = system.device.main_memory.capacity
     too_large = (memory > limit) if limit is not None else np.False_
     checks = [
         too_large,
-        ~divides(workload, tp),
-        tp * pp > system.count,
-        np.mod(batch, pp) != 0,
+        ~divides(workload, split.tp),
+        split.tp * split.pp * split.dp > system.count,
+        np.mod(batch, split.dp * split.pp) != 0,
         unmapped(latency),
+        unshared(workload, split),
     ]
-    code: Any = np.zeros((), dtype=np.int64)
-    for number, failed in reversed(list(enumerate(checks, start=1))):
-        code = np.where(failed, number, code)
-    return code
+    return first_reason(checks)
+
+
+def unshared(workload: Workload, split: Parallel) -> Any:
+    """Points at which the experts cannot be shared out evenly."""
+    if np.all(np.equal(split.ep, 1.0)):
+        return np.False_
+    return (np.mod(split.dp, split.ep) != 0) | (np.mod(experts_of(workload), split.ep) != 0)
 
 
 def unmapped(seconds: Value) -> Any:

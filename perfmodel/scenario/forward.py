@@ -19,7 +19,7 @@ from perfmodel.hardware.catalog import system as system_of
 from perfmodel.hardware.device import Device, System
 from perfmodel.result import Result
 from perfmodel.scenario.feasible import divides, unmapped
-from perfmodel.scenario.solve import NO_MAPPING, TOO_LARGE, Scenario
+from perfmodel.scenario.solve import NO_MAPPING, TOO_LARGE, Scenario, first_reason
 from perfmodel.workload.graph import Graph
 from perfmodel.workload.step import Step
 from perfmodel.workload.transforms import tensor_parallel
@@ -158,10 +158,7 @@ def _reason(
         np.False_ if context is None else np.asarray(workload.generates & np.less(context, query)),
         unmapped(latency),
     ]
-    code: Any = np.zeros((), dtype=np.int64)
-    for number, failed in reversed(list(enumerate(checks, start=1))):
-        code = np.where(failed, number, code)
-    return code
+    return first_reason(checks)
 
 
 def _phases(

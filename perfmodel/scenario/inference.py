@@ -13,15 +13,17 @@ from perfmodel.arguments import choice, number, whole
 from perfmodel.engine import capacity
 from perfmodel.engine.fidelity import CostModel
 from perfmodel.engine.power import energy_of
+from perfmodel.engine.rates import domains
 from perfmodel.engine.roofline import OpCost
 from perfmodel.formats import Precision
 from perfmodel.formats import precision as precision_of
 from perfmodel.hardware.catalog import system as system_of
 from perfmodel.hardware.device import System
 from perfmodel.result import Result
-from perfmodel.scenario.feasible import REASONS, reasons
+from perfmodel.scenario.feasible import REASONS, Parallel, reasons
 from perfmodel.scenario.solve import Scenario
 from perfmodel.workload.graph import Graph
+from perfmodel.workload.partition import expert_parallel, merge_batches
 from perfmodel.workload.step import Step
 from perfmodel.workload.transforms import pipeline_parallel, tensor_parallel
 from perfmodel.workload.workload import Workload, language_model
@@ -40,6 +42,8 @@ def inference(
     output: Any = 128,
     tp: Any = 1,
     pp: Any = 1,
+    dp: Any = 1,
+    ep: Any = 1,
     precision: str | Mapping[str, str] | Precision = "bf16",
     fidelity: str = "roofline",
     logits: str = "last",
@@ -51,9 +55,11 @@ def inference(
     """Latency, throughput, energy and memory of generating `output` tokens for `batch` prompts at once.
 
     workload, system  names, paths or objects; fields varied with a list become axes
-    batch             sequences served together
+    batch             sequences served together, by all replicas
     input, output     prompt and generated tokens per sequence
-    tp, pp            tensor- and pipeline-parallel devices; tp x pp must not exceed the system
+    tp, pp            tensor- and pipeline-parallel devices; tp x pp x dp must not exceed the system
+    dp                replicas, which share out the sequences
+    ep                replicas that share out the experts of a layer between them; it divides dp
     precision         policy name or mapping tensor kind -> format
     fidelity          ``roofline`` (bounds), ``dataflow`` (tiles and waves) or ``calibrated``
     logits            positions of the prompt that go through the head: ``last`` or ``all``
@@ -63,7 +69,8 @@ def inference(
     Any number may be a list: it becomes a named axis of the Result.
     Metrics: ttft [s], tpot [s] (mean over the growing context), latency [s], throughput [token/s, generated],
     memory, weights, kv_cache, activations [B per device], energy_per_token [J, all devices], power [W, all
-    devices], mfu, mbu of the whole request, bound, decode_bound, prefill_bound.
+    devices], cost_per_token [USD, rent of all devices], mfu, mbu of the whole request, bound, decode_bound,
+    prefill_bound.
 
     Raises InfeasibleError if one point does not fit (a sweep masks it and says why in `reason`),
     ArgumentError, UnknownNameError, PrecisionError for bad input.
@@ -74,6 +81,8 @@ def inference(
         "output": whole("output", output),
         "tp": whole("tp", tp),
         "pp": whole("pp", pp),
+        "dp": whole("dp", dp),
+        "ep": whole("ep", ep),
         "reserve": number("reserve", reserve, above=False),
         "system": system_of(system),
         "workload": language_model(workload),
@@ -103,6 +112,8 @@ class Passes:
         output: Value,
         tp: Value,
         pp: Value,
+        dp: Value,
+        ep: Value,
         reserve: Value,
         precision: Precision,
         logits: str,
@@ -117,18 +128,31 @@ class Passes:
             model,
             ndim,
         )
-        self.batch, self.input, self.output, self.tp, self.pp = batch, input, output, tp, pp
+        self.batch, self.input, self.output = batch, input, output
+        self.tp, self.pp, self.dp, self.ep = tp, pp, dp, ep
         self.reserve, self.logits, self.attention = reserve, logits, attention
-        # with pipeline stages the batch runs as pp micro-batches, one per stage
-        self.micro_batch = batch / pp
+        # with pipeline stages the batch of a replica runs as pp micro-batches, one per stage
+        self.micro_batch = batch / (dp * pp)
         self.prefill = self.graph(query=input, context=input, logits=logits)
 
     def graph(self, query: Value, context: Value, logits: str) -> Graph:
         """Ops of one micro-batch on one tensor-parallel group."""
-        step = Step(self.micro_batch, query, context, logits=logits, attention=self.attention)
-        step = self.workload.pass_step(step, self.input, decode=query is not self.input)
-        graph = self.workload.graph(step)
+
+        def passed(sequences: Value) -> Graph:
+            step = Step(sequences, query, context, logits=logits, attention=self.attention)
+            step = self.workload.pass_step(step, self.input, decode=query is not self.input)
+            return self.workload.graph(step)
+
+        graph = self.shared_out(passed(self.micro_batch), passed)
         return pipeline_parallel(self.pp, self.tp)(tensor_parallel(self.tp)(graph))
+
+    def shared_out(self, graph: Graph, passed: Callable[[Value], Graph]) -> Graph:
+        """Ops of one replica whose experts see the tokens of all `ep` that share them."""
+        if np.all(np.equal(self.ep, 1.0)):
+            return graph
+        nodes = domains(self.system, self.ep * self.tp)
+        spread = expert_parallel(self.ep, nodes=nodes, stride=self.tp)
+        return spread(merge_batches(graph, passed(self.micro_batch * self.ep)))
 
     def decode(self, middle: bool = False) -> Graph:
         """Decode pass at the mean context, or at the quadrature nodes along a leading array axis."""
@@ -164,7 +188,7 @@ class Passes:
     def memory(self) -> capacity.Footprint:
         """Memory of one device at the end of the generation."""
         context = self.input + self.output
-        step = Step(self.batch, 1.0, context, logits="last", attention=self.attention)
+        step = Step(self.batch / self.dp, 1.0, context, logits="last", attention=self.attention)
         step = self.workload.pass_step(step, self.input, decode=True)
         last = tensor_parallel(self.tp)(self.workload.graph(step))
         whole_graph = capacity.footprint(self.prefill, self.precision, state=last, reserve=self.reserve)
@@ -200,12 +224,13 @@ class Passes:
 
     def reason(self, memory: Value, latency: Value) -> Any:
         """Why a point cannot be, an index into REASONS."""
-        return reasons(self.workload, self.system, self.tp, self.pp, self.batch, memory, latency)
+        split = Parallel(self.tp, self.pp, self.dp, self.ep)
+        return reasons(self.workload, self.system, split, self.batch, memory, latency)
 
     def energy_metrics(self) -> dict[str, Any]:
         """Energy, power and utilisation of the whole request."""
         passes = np.maximum(self.output - 1.0, 0.0)
-        devices = self.tp * self.pp
+        devices = self.tp * self.pp * self.dp
         ttft, tpot = self.times()
         latency = ttft + passes * tpot
         busy, flops, moved = 0.0, 0.0, 0.0
@@ -217,11 +242,12 @@ class Passes:
             moved = moved + times * total(c.count * c.demand.matching("memory") for c in costs)
         device = self.system.device
         peak = device.compute["matrix"].peak.get(self.precision.format("activation").compute)
-        energy = busy * devices
+        energy, tokens = busy * devices, self.batch * self.output
         data = {
             "energy": energy,
-            "energy_per_token": energy / (self.batch * self.output),
+            "energy_per_token": energy / tokens,
             "power": energy / latency,
+            "cost_per_token": np.nan if device.rent is None else devices * device.rent * latency / tokens,
             "mfu": flops / latency / peak if peak is not None else np.nan,
             "mbu": moved / latency / device.main_memory.bandwidth,
         }
@@ -284,9 +310,9 @@ INFERENCE = Scenario(
     metrics=_metrics,
     phases=_phases,
     reasons=REASONS,
-    blame=("tp", "pp", "batch"),
+    blame=("tp", "pp", "dp", "ep", "batch"),
     more={
-        **dict.fromkeys(("energy", "energy_per_token", "power", "mfu", "mbu"), _energy),
+        **dict.fromkeys(("energy", "energy_per_token", "power", "cost_per_token", "mfu", "mbu"), _energy),
         **dict.fromkeys(_BOUND_METRICS, _bounds),
     },
     labels=dict.fromkeys(_BOUND_METRICS, BOUNDS),

@@ -31,6 +31,14 @@ TOO_LARGE = "more memory needed than the device has"
 NO_MAPPING = "no mapping of an op fits the memories of the array"
 
 
+def first_reason(checks: Sequence[Any]) -> Any:
+    """Number of the first check that fails at each point, from 1 as in `reasons`; 0 where none does."""
+    code: Any = np.zeros((), dtype=np.int64)
+    for number, failed in reversed(list(enumerate(checks, start=1))):
+        code = np.where(failed, number, code)
+    return code
+
+
 @dataclass(frozen=True)
 class Scenario:
     """What a scenario computes.

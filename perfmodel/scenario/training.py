@@ -43,7 +43,7 @@ from perfmodel.ops.core import Exchange, Op, Tensor, Work
 from perfmodel.result import Result
 from perfmodel.scenario.activations import CORE, Kept
 from perfmodel.scenario.feasible import divides, experts_of, layers_of, unmapped
-from perfmodel.scenario.solve import NO_MAPPING, TOO_LARGE, Scenario
+from perfmodel.scenario.solve import NO_MAPPING, TOO_LARGE, Scenario, first_reason
 from perfmodel.workload.compression import trainable
 from perfmodel.workload.graph import Graph
 from perfmodel.workload.learning import (
@@ -345,9 +345,7 @@ class TrainingStep:
             (np.mod(self.sequence, 2.0 * self.cp) != 0) & (np.asarray(self.cp) > 1),
             unmapped(seconds),
         ]
-        reason: Any = np.zeros((), dtype=np.int64)
-        for number, failed in reversed(list(enumerate(checks, start=1))):
-            reason = np.where(failed, number, reason)
+        reason = first_reason(checks)
         if np.any(reason > 0):
             seconds = np.where(reason > 0, np.nan, seconds)
         products = 3.0 * self.whole.flops

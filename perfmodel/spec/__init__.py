@@ -18,7 +18,7 @@ from .fields import (
 from .loader import load, loads
 from .paths import get_path, paths, replace_path
 from .schema import json_schema
-from .writing import dump, write_text_atomic
+from .writing import dump
 
 __all__ = [
     "REQUIRED",
@@ -41,5 +41,4 @@ __all__ = [
     "rules",
     "table",
     "text",
-    "write_text_atomic",
 ]

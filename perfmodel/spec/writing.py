@@ -1,13 +1,11 @@
-"""Write a spec object back as YAML with units and sources; write files in one step, whole or not at all."""
+"""Write a spec object back as YAML with units and sources."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from ..errors import ArgumentError
@@ -147,35 +145,3 @@ def flow(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(flow(item) for item in value) + "]"
     return quoted(value) if isinstance(value, str) else scalar(value)
-
-
-def write_text_atomic(path: str | Path, content: str, overwrite: bool = False) -> None:
-    """Write a text file in one step: a temporary file in the same folder, then a rename.
-
-    Raises ArgumentError if the file exists and `overwrite` is not set, or if the folder does not exist.
-    """
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise ArgumentError("path", str(path), "a file in an existing folder")
-    if target.is_dir() or (target.exists() and not overwrite):
-        raise ArgumentError("path", str(path), "a file that does not exist yet (or overwrite=True)")
-    import tempfile
-
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(content)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    current = os.umask(0o022)
-    os.umask(current)
-    return current
-
-
-__all__ = ["dump", "write_text_atomic"]

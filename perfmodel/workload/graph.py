@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from graphlib import CycleError, TopologicalSorter
 
 from perfmodel.algebra import Value, maximum, total
 from perfmodel.errors import GraphError
@@ -78,23 +79,12 @@ class Graph:
                         f"{self.name}: op {op.name!r} comes after {source!r}, which does not exist"
                     )
                 pairs.append((source, op.name))
-        _refuse_cycle(self.name, names, pairs)
-        return tuple(pairs)
-
-
-def _refuse_cycle(graph: str, names: Sequence[str], pairs: Sequence[tuple[str, str]]) -> None:
-    """Kahn's algorithm; what cannot be ordered lies on a cycle or behind one."""
-    waiting = dict.fromkeys(names, 0)
-    for _, target in pairs:
-        waiting[target] += 1
-    ready = [name for name in names if waiting[name] == 0]
-    while ready:
-        done = ready.pop()
-        del waiting[done]
+        order: TopologicalSorter[str] = TopologicalSorter()
         for source, target in pairs:
-            if source == done and target in waiting:
-                waiting[target] -= 1
-                if waiting[target] == 0:
-                    ready.append(target)
-    if waiting:
-        raise GraphError(f"{graph}: the ops {', '.join(waiting)} depend on each other in a cycle")
+            order.add(target, source)
+        try:
+            order.prepare()
+        except CycleError as error:
+            cycle = ", ".join(error.args[1][1:])
+            raise GraphError(f"{self.name}: the ops {cycle} depend on each other in a cycle") from None
+        return tuple(pairs)

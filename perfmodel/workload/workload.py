@@ -14,7 +14,8 @@ from perfmodel.algebra import Value, is_symbolic
 from perfmodel.arguments import number
 from perfmodel.axes import arrays_are_values
 from perfmodel.errors import ArgumentError
-from perfmodel.formats import Precision, precision
+from perfmodel.formats import Precision
+from perfmodel.formats import precision as precision_of
 from perfmodel.ops.attention import eager
 from perfmodel.spec import replace_path
 from perfmodel.workload.graph import Graph
@@ -98,7 +99,7 @@ class Workload:
 
     def kv_bytes_per_token(self, precision: str | Precision = "bf16") -> Value:
         """Growth of the key-value cache with one more token of context [B]."""
-        chosen = _precision(precision)
+        chosen = precision_of(precision)
         one, two = (self.graph(batch=1, query=1, context=c, source=1).bytes("kv", chosen) for c in (1, 2))
         return two - one
 
@@ -122,10 +123,6 @@ class Workload:
         if not is_symbolic(query, context) and np.any(np.less(context, query)):
             raise ArgumentError("context", context, "at least query (the context holds the new tokens too)")
         return self.graph(batch=batch, query=query, context=context, causal=causal, logits=logits).flops
-
-
-def _precision(choice: str | Precision) -> Precision:
-    return precision(choice)
 
 
 #: family name -> loader of its YAML form

@@ -22,6 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("output", 128, "generated tokens"),
         ("tp", 1, "tensor-parallel devices"),
         ("pp", 1, "pipeline stages"),
+        ("dp", 1, "replicas that share out the sequences"),
+        ("ep", 1, "replicas that share out the experts"),
         ("reserve", 0, "bytes per device that the runtime keeps"),
     )
     common.add_model(parser)
@@ -46,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
             output=args.output,
             tp=args.tp,
             pp=args.pp,
+            dp=args.dp,
+            ep=args.ep,
             reserve=args.reserve,
             precision=args.precision,
             fidelity=args.fidelity,

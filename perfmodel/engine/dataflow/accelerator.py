@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from perfmodel.algebra import Value
+from perfmodel.algebra import Value, minimum
 from perfmodel.engine.dataflow.mapping import MAC
 from perfmodel.engine.dataflow.problem import ROLES
 from perfmodel.errors import ArgumentError, UnknownNameError
@@ -35,6 +35,10 @@ class Widths:
         if role != "output":
             return getattr(self, role)
         return np.where(partial, self.partial, self.output)
+
+    def narrow(self, role: str) -> Value:
+        """Bits of an element of this role at its narrowest [bit]."""
+        return minimum(self.of(role, False), self.of(role, True))
 
 
 def widths(choice: str | Mapping[str, str] | Precision | Widths) -> Widths:

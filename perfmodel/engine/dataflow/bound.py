@@ -53,14 +53,10 @@ def room_on_chip(accelerator: Accelerator, width: Widths) -> Value:
 def least_traffic(problem: Problem, accelerator: Accelerator, width: Widths) -> Value:
     """Bytes that any mapping moves between the outermost level and the chip [B]."""
     once = sum(
-        (o.footprint(problem.bounds) * _narrow(width, o.role) for o in problem.operands), 0.0
+        (o.footprint(problem.bounds) * width.narrow(o.role) for o in problem.operands), 0.0
     ) / 8.0
     room = room_on_chip(accelerator, width)
     if isinstance(room, float) and math.isinf(room):
         return once
     narrow = minimum(width.weight, width.input, width.output, width.partial)
     return maximum(once, least_elements(problem, room) * narrow / 8.0)
-
-
-def _narrow(width: Widths, role: str) -> Value:
-    return minimum(width.of(role, False), width.of(role, True))

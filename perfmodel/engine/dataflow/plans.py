@@ -109,17 +109,18 @@ def _lanes(problem: Problem, staged: Sequence[Stage], spread: Sequence[Unrolling
 def _configs(problem: Problem, staged: tuple[Stage, ...], conventions: Conventions) -> list[Config]:
     """One Config for every choice of bypasses; problems that differ in sizes alone ask again."""
     key = repr((tuple(problem.bounds), problem.operands, staged, conventions))
-    if key not in _CONFIGS:
+    found = _CONFIGS.get(key)  # another thread may clear the table at any time
+    if found is None:
         if len(_CONFIGS) >= _MOST_CONFIGS:
             _CONFIGS.clear()
-        _CONFIGS[key] = [
+        found = _CONFIGS[key] = [
             Config(
                 problem.operands, staged, holders, _block_structures(problem, holders, conventions),
                 conventions.tiled,
             )
             for holders in _holders(problem, staged)
         ]
-    return _CONFIGS[key]
+    return found
 
 
 def _holders(problem: Problem, staged: Sequence[Stage]) -> Iterator[tuple[Mapping[str, Level | None], ...]]:
@@ -182,16 +183,11 @@ def _bound(
                 energy = energy + _least_energy(problem, width, conventions, config, lanes, operand, stage)
     # the outermost level moves every tensor once
     far = accelerator.levels[0]
-    sizes = {o.name: float(o.footprint(problem.bounds)) * _narrow(width, o) for o in problem.operands}
+    sizes = {o.name: float(o.footprint(problem.bounds) * width.narrow(o.role)) for o in problem.operands}
     writes = sizes[problem.output.name]
     reads = sum(sizes.values()) - writes
     port = (reads + writes if far.shared_ports else max(reads, writes)) / 8 / float(far.bandwidth)
     return score(objective, energy, np.maximum(steps / float(accelerator.rate), port), accelerator)
-
-
-def _narrow(width: Widths, operand: Operand) -> float:
-    """Bits of an element at its narrowest."""
-    return min(float(width.of(operand.role, False)), float(width.of(operand.role, True)))
 
 
 def _least_energy(
@@ -207,7 +203,7 @@ def _least_energy(
             if loop not in operand.loops or operand.windows
         ]
         moved = float(problem.macs) / np.prod(beside, axis=0) if beside else float(problem.macs)
-    bits = _narrow(width, operand)
+    bits = float(width.narrow(operand.role))
     above, below = config.holders[outer][operand.name], config.holders[stage].get(operand.name)
     per_byte = 0.0
     if above is not None:

@@ -21,6 +21,7 @@ import numpy as np
 
 from perfmodel.algebra import Value
 from perfmodel.engine.kernels.facts import GpuFacts, KernelTime, correction, soft_maximum
+from perfmodel.ops.moe import destinations
 
 #: processors of a normal kernel where the caller does not say [1]
 PROCESSORS = 20.0
@@ -54,8 +55,7 @@ def all_to_all_time(
     tokens, hidden, topk, experts, ranks, processors = (
         np.asarray(v, dtype=float) for v in (tokens, hidden, topk, experts, ranks, processors)
     )
-    distinct = ranks * (1.0 - (1.0 - 1.0 / ranks) ** topk)
-    sent = tokens * hidden * element * (topk if low_latency else distinct)
+    sent = tokens * hidden * element * (topk if low_latency else destinations(ranks, topk))
     wire = sent * (ranks - 1.0) / ranks / (0.8 * c.bandwidth * gpu.link)
     if low_latency:
         work = tokens * topk / experts * hidden * element * 0.15e-9 * c.serial

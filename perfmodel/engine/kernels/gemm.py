@@ -72,7 +72,7 @@ class GemmCorrections:
     dram: Value = correction(0.5, 1.15)  # DRAM rate over 0.9 of nominal
     launch: Value = correction(0.3, 20.0, 1.7)  # fixed time over the start of a kernel
     step: Value = correction(0.1, 40.0)  # latency of one k-step over 150 clocks
-    split: Value = correction(0.05, 1e4, 1.3)  # joining of split-K over 3600 clocks; huge: no split
+    split: Value = correction(0.05, 1e4, 1.7)  # joining of split-K over the start of a kernel; huge: no split
     write: Value = correction(0.2, 5.0)  # epilogue rate over 0.8 of the DRAM rate
     overlap: Value = correction(0.3, 5.0)  # p of the soft maximum over 3
     tail: Value = correction(0.02, 1.0, 0.3)  # 1: whole waves
@@ -117,8 +117,9 @@ def gemm_time(m: Value, n: Value, k: Value, storage: Storage, gpu: GpuFacts,
     flop = 2.0 * batch * m * n * k
     work = under_power_limit(soft_maximum(power, compute, memory), flop, peak, power_strength(hw))
     work = np.maximum(work, hw.held(flop, storage.key))
-    launch = kernel_start(hw.clock) * c.launch
-    kernel = launch + np.where(split > 1.0, 3600.0 * c.split / hw.clock, 0.0) + work
+    start = kernel_start(hw.clock)
+    launch = start * c.launch
+    kernel = launch + np.where(split > 1.0, start * c.split, 0.0) + work  # partial sums: a kernel of its own
     best = fastest(kernel, seconds=kernel, compute=compute, memory=memory, waves=waves, rows=TILE_M,
                    columns=TILE_N, split=split, launch=launch)
     before = float(storage.a < 2.0) * (_quantising(m, batch * k, hw, c)[..., 0] + m[..., 0] * walk)

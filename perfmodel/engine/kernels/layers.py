@@ -41,7 +41,7 @@ BF16 = Storage(2, 2, 2, "bf16")
 #: number format -> fixed time of a product over the start of a kernel, latency of a k-step over 150 clocks,
 #: joining of split-K (huge: no split), passes of the kernel that rounds its input (3 B a value; to 8 bits at
 #: the DRAM rate, to 4 at that of L2).  Middle of what the calibration files hold for products alone
-FORMATS = {"bf16": (1.7, 1.0, 1.3, 0.0), "fp8": (3.7, 1.3, 50.0, 1.5), "fp4": (3.7, 5.0, 50.0, 2.0)}
+FORMATS = {"bf16": (1.7, 1.0, 1.7, 0.0), "fp8": (3.7, 1.3, 50.0, 1.5), "fp4": (3.7, 5.0, 50.0, 2.0)}
 #: latency of a k-step with instructions of single warps
 WARP_STEP = 2.5
 #: kernels of the chains of `_chains` beyond one each

@@ -18,13 +18,11 @@ References
 [1] Shazeer et al., Outrageously large neural networks, arXiv:1701.06538.
 [2] Gale, Narayanan, Young, Zaharia, MegaBlocks, arXiv:2211.15841 (grouped products, load imbalance).
 [3] NVIDIA aiconfigurator, collector/helper.py (github.com/ai-dynamo/aiconfigurator): routing of the tables.
-[4] Luo et al., Benchmarking and Dissecting the Nvidia Hopper GPU Architecture, arXiv:2402.13499 (instructions
-    of one warp reach 0.6 of the matrix rate of Hopper).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -43,6 +41,7 @@ from perfmodel.engine.kernels.facts import (
     wave_count,
 )
 from perfmodel.engine.kernels.gemm import STEP_BYTES, Storage, _fetch_time
+from perfmodel.engine.kernels.splits import at_warp_rate
 
 #: candidate rows of a block
 ROWS = np.array([8.0, 16, 32, 64, 128])
@@ -52,8 +51,6 @@ QUANTILES = (np.arange(16) + 0.5) / 16
 HOT = (3.33, 0.4, 0.75)
 #: assignments per expert below which the rule rounds every expert to none and deals the tokens out one by one
 SPARSE = 0.094
-#: 16-bit operations (multiply, add) of one processor and clock by instructions of a single warp: A100's [4]
-WARP_FLOP_PER_CLOCK = 2048.0
 
 
 @dataclass(frozen=True)
@@ -180,13 +177,7 @@ def as_computed(program: ExpertProgram, storage: Storage, gpu: GpuFacts) -> tupl
     """Operands as the kernel computes them, and the GPU with the matrix peak that its instructions reach."""
     if program.wide:
         storage = Storage(2.0, storage.b, storage.c, "bf16")
-    return storage, _at_warp_rate(gpu, storage.key) if program.single else gpu
-
-
-def _at_warp_rate(gpu: GpuFacts, key: str) -> GpuFacts:
-    """The GPU with the matrix peak that instructions of a single warp reach."""
-    peak = np.minimum(gpu.matrix(key), WARP_FLOP_PER_CLOCK * gpu.processors * gpu.clock)
-    return replace(gpu, peak={key: peak})
+    return storage, at_warp_rate(gpu, storage.key) if program.single else gpu
 
 
 def _product(n: Value, k: Value, blocks: Value, hit: Value, assigned: Value, cold: Value, storage: Storage,

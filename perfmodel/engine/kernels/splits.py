@@ -14,6 +14,8 @@ References
     mha_sm90.cu and mla_sm120.cu, https://github.com/NVIDIA/TensorRT-LLM.
 [2] Dao-AILab, flash-attention, heuristics.h and tile_size.h, https://github.com/Dao-AILab/flash-attention.
 [3] vLLM, vllm/config/attention.py, https://github.com/vllm-project/vllm.
+[4] Luo et al., Benchmarking and Dissecting the Nvidia Hopper GPU Architecture, arXiv:2402.13499 (instructions
+    of one warp reach 0.6 of the matrix rate of Hopper).
 """
 
 from __future__ import annotations
@@ -116,14 +118,14 @@ def flash_2(source: str, gpu: GpuFacts) -> bool:
     return source in FLASH_2 and gpu.vendor in ("", "NVIDIA")
 
 
-#: 16-bit matrix work of a processor in a clock by instructions of single warps, A100's on later ones too
+#: 16-bit matrix work of a processor in a clock by instructions of single warps, A100's on later ones too [4]
 WARP_FLOP = 2048.0
 
 
-def at_warp_rate(gpu: GpuFacts) -> GpuFacts:
-    """The GPU with the 16-bit matrix peak that instructions of single warps reach."""
-    peak = np.minimum(gpu.matrix("bf16"), WARP_FLOP * gpu.processors * gpu.clock)
-    return replace(gpu, peak={"bf16": peak})
+def at_warp_rate(gpu: GpuFacts, key: str = "bf16") -> GpuFacts:
+    """The GPU with the matrix peak of a number format that instructions of single warps reach."""
+    peak = np.minimum(gpu.matrix(key), WARP_FLOP * gpu.processors * gpu.clock)
+    return replace(gpu, peak={key: peak})
 
 
 def latent_rule(source: str, cache: str, heads: str, gpu: GpuFacts) -> str:

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from perfmodel.report.files import write_atomic
 from perfmodel.shipped import folder
-from perfmodel.spec import write_text_atomic
 from perfmodel.validation.measured import clsbench, hat, help, yolobench
 from perfmodel.validation.measured.protocol import Task, learn
 from perfmodel.validation.measured.tables import read
@@ -106,9 +106,7 @@ def main() -> None:
     data = parser.parse_args().folder
     for found in measured(data):
         name, content = text(found)
-        write_text_atomic(
-            folder("hardware_specs") / "calibrations" / f"fewshot_{name}.yaml", content, overwrite=True
-        )
+        write_atomic(folder("hardware_specs") / "calibrations" / f"fewshot_{name}.yaml", content)
 
 
 if __name__ == "__main__":

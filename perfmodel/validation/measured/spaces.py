@@ -1,7 +1,7 @@
 """Physical features of whole search spaces, from the op counts of their networks; every network is a row.
 
-Operations, elements moved and kernels by kind of layer.  In NAS-Bench-201 an edge whose result never reaches
-the output is computed by an eager framework and left out by an inference engine: there are two counts.
+Operations, elements moved and kernels by kind of layer.  In NAS-Bench-201 an eager framework computes every
+edge and an inference engine those that it cannot fold: there are two counts.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from perfmodel.workload.nets.nas import CELL_EDGES, CELL_OPERATIONS, FBNet, OfaM
 from perfmodel.workload.step import Step
 
 Features = Mapping[str, Any]
+#: cells of a network of NAS-Bench-201
+CELLS = 15
 #: time of the host over that of the device, as tried; power of their smooth maximum
 BALANCES, POWER = (0.5, 0.7, 1.0, 1.4, 2.0), 4.0
 
@@ -72,25 +74,42 @@ def nasbench201(edges: Any) -> dict[str, Any]:
     Every cell of a network is the same, so its edges of each kind tell all; two counts of them [2, N].
     """
     table = np.asarray(edges)
-    needed = np.where(needed_edges(table), table, 0)
+    runs, cells = folded(table)
+    computed = np.where(runs, table, 0)
     return {
         "constant": np.ones(len(table)),
         **{
-            operation: np.stack([np.sum(choices == k, axis=1) for choices in (table, needed)])
+            operation: np.stack([np.sum(table == k, axis=1), cells * np.sum(computed == k, axis=1)])
             for k, operation in enumerate(CELL_OPERATIONS)
             if k > 0
         },
     }
 
 
-def needed_edges(edges: Any) -> Any:
-    """Edges from which a path leads to the output of the cell [N, 6]."""
-    used = np.asarray(edges) != 0
-    needed = np.zeros((len(used), 4), bool)
-    needed[:, 3] = True
+def folded(edges: Any) -> tuple[Any, Any]:
+    """Edges of a cell that an inference engine computes [N, 6], and the share of the cells that it runs [N].
+
+    What does not reach the output is left out.  A lone convolution of which only products with zero are read
+    stays, as one with weights of zero.  Where the output of a cell does not depend on its input, all cells but
+    the first are constants.  As read off the times of one phone, whose engine's code we have not seen.
+    """
+    table = np.asarray(edges)
+    used = table != 0
+    convolution = np.isin(table, [k for k, name in enumerate(CELL_OPERATIONS) if "conv" in name])
+    read = used.copy()
+    for node in (1, 2):
+        into = [i for i, (_, target) in enumerate(CELL_EDGES) if target == node]
+        out = [i for i, (source, _) in enumerate(CELL_EDGES) if source == node]
+        alone = (np.sum(used[:, into], axis=1) == 1) & np.any(convolution[:, into], axis=1)
+        read[:, out[-1]] |= alone & ~np.any(used[:, out], axis=1)
+    reached, needed = np.zeros((2, len(used), 4), bool)
+    reached[:, 0] = needed[:, 3] = True
+    for index, (source, target) in enumerate(CELL_EDGES):
+        reached[:, target] |= reached[:, source] & read[:, index]
     for index, (source, target) in reversed(list(enumerate(CELL_EDGES))):
-        needed[:, source] |= needed[:, target] & used[:, index]
-    return np.stack([used[:, i] & needed[:, target] for i, (_, target) in enumerate(CELL_EDGES)], axis=1)
+        needed[:, source] |= needed[:, target] & read[:, index]
+    runs = np.stack([used[:, i] & needed[:, target] for i, (_, target) in enumerate(CELL_EDGES)], axis=1)
+    return runs, np.where(reached[:, 3], 1.0, 1.0 / CELLS)
 
 
 def fbnet(choices: Any) -> dict[str, Any]:

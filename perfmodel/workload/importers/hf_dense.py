@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from perfmodel.workload.block import Block
@@ -223,8 +224,4 @@ def build(config: Config, traits: Traits) -> Decoder:
 
 def builders() -> dict[str, Callable[[Config], Decoder]]:
     """Model type -> builder."""
-
-    def bound(traits: Traits) -> Callable[[Config], Decoder]:
-        return lambda config: build(config, traits)
-
-    return {kind: bound(traits) for kind, traits in TABLE.items()}
+    return {kind: partial(build, traits=traits) for kind, traits in TABLE.items()}

@@ -6,7 +6,8 @@ name of the width of dense layers (``dense``), and a window pattern for files th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from perfmodel.workload.block import Block
@@ -120,8 +121,4 @@ def build(config: Config, traits: Traits) -> Decoder:
 
 def builders() -> dict[str, Build]:
     """Model type -> builder."""
-
-    def bound(traits: Traits) -> Callable[[Config], Decoder]:
-        return lambda config: build(config, traits)
-
-    return {kind: bound(traits) for kind, traits in TABLE.items()}
+    return {kind: partial(build, traits=traits) for kind, traits in TABLE.items()}
