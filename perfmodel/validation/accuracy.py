@@ -266,7 +266,8 @@ def published_ranks(found: Mapping[str, Mapping[str, Any]], split: str) -> Itera
                 "0.96",
                 summary["published"],
                 summary["published devices"],
-                f"HELP prints {_PRINTED.get(space, 'no rank')} on devices not in the data; prior of its nine training devices",
+                f"prior of HELP's nine training devices; on devices that are not in the data it prints "
+                f"{_PRINTED.get(space, 'no rank')}",
                 "rank",
             )
 
