@@ -234,10 +234,10 @@ def bound_lines(result: Result, point: Mapping[str, Any]) -> list[str]:
         if one.phases is None:
             return [f"A mean step is bound {bound_text(one)}."]
         found = one.costs()
-    return [line for phase, costs in found.items() for line in phase_lines(result, phase, costs)]
+    return [line for phase, costs in found.items() for line in phase_lines(phase, costs)]
 
 
-def phase_lines(result: Result, phase: str, costs: Sequence[OpCost], top: int = 3) -> list[str]:
+def phase_lines(phase: str, costs: Sequence[OpCost], top: int = 3) -> list[str]:
     """Sentences about one phase."""
     whole = sum(scalar(c.time) for c in costs)
     if not whole:
