@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import perfmodel as pm
+from perfmodel.cli import main
 from perfmodel.errors import MissingPackageError, UnknownNameError
 
 SWEEP = pm.inference("llama-3.1-8b", "h100-sxm5", batch=[1, 2, 4], input=[128, 256], output=16)
@@ -114,3 +115,24 @@ def test_calibrated_says_whose_measurements_it_rests_on(tmp_path: Path) -> None:
     assert note("h100-sxm5").endswith("(corrected by measurements)")
     assert note("h200-sxm").endswith("(corrected by measurements)")
     assert note(str(tmp_path / "own-chip.yaml")).endswith("(corrected by measurements of other devices)")
+
+
+@pytest.mark.parametrize(
+    ("line", "which"),
+    [
+        ("run llama-3.1-8b,qwen2.5-7b --on h100-sxm5", "model"),
+        ("run llama-3.1-8b --on h100-sxm5,mi300x", "--on"),
+        ("forward resnet-50 --on t4 --precision fp16,int8", "--precision"),
+    ],
+)
+def test_lists_of_names_are_sent_to_the_sweep_of_the_shell(
+    line: str, which: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(line.split()) == 2
+    error = capsys.readouterr().err
+    assert f"{which}: " in error and "perfmodel sweep takes several" in error
+
+
+def test_the_title_of_a_kernel_has_no_batch_beside_that_of_the_op() -> None:
+    op = pm.op.attention(batch=32, query=1, context=1024, heads=32, kv_heads=8, head_dim=128)
+    assert "batch 1" not in repr(pm.kernel(op, "h100-sxm5"))

@@ -180,5 +180,8 @@ def test_experts_are_shared_out_among_replicas():
 def test_cost_of_a_token_follows_from_the_rent():
     r = pm.inference("llama-3.1-8b", pm.system("h200-sxm").vary({"device.rent": ["2 USD/h", "4 USD/h"]}), batch=8)
     assert r.cost_per_token == pytest.approx(np.array([2.0, 4.0]) / 3600 / r.throughput)
+    rented = pm.inference("llama-3.1-8b", "h100-sxm5", batch=8)
+    told = {row["field"]: row["sensitivity"] for row in pm.sensitivity(rented, "cost_per_token")}
+    assert told["device.rent"] == pytest.approx(1.0, rel=1e-3)
     assert "rent for 1e6 tokens: 362.9 mUSD .. 725.7 mUSD" in repr(r)
     assert np.isnan(pm.inference("llama-3.1-8b", "h200-sxm").cost_per_token)

@@ -143,7 +143,8 @@ def test_corrections_are_worth_less_or_more_on_another_kind_of_chip():
     assert scale("start", "attention_prefill", "h100-sxm5", "l40s") == 0.5
     assert scale("start", "attention_decode", "h100-sxm5", "l40s") == 1.0  # not one of its families
     assert scale("step", "mamba2", "l40s", "h100-sxm5") == scale("dram", "gemm", "l40s", "h100-sxm5") == 1.0
-    assert scale("dram", "gemm", "h100-sxm5", "a100-sxm-80gb") == 0.96  # a generation is a number
+    assert scale("dram", "gemm", "h100-sxm5", "a100-sxm-80gb") == 0.96
+    assert scale("dram", "gemm", "h100-sxm5", "a40") == 1.0  # a trait that few have
     assert scale("step", "gemm", "a machine", "h100-sxm5") == 1.0
 
 

@@ -63,6 +63,17 @@ def test_refusals() -> None:
         pm.serving("llama-3.1-8b", "h100-sxm5", concurrency=1, runtime="vlm")
     with pytest.raises(InfeasibleError, match="GiB too much"):
         pm.serving("llama-3.1-70b", "h100-sxm5", concurrency=1)
+    # within the device, beyond what the engine leaves for weights
+    with pytest.raises(InfeasibleError, match=r"72.00 for the engine\); 7"):
+        pm.serving("deepseek-v3", "h100-sxm5:8", concurrency=1, tp=8, precision="fp8")
+
+
+def test_one_request_must_fit_beside_the_weights() -> None:
+    # 128 Ki tokens of 32 layers x 2 x 8 heads x 128 elements are 16 GiB in 16 bits, the weights 15, the device 22
+    with pytest.raises(ArgumentError, match="cache of every request"):
+        pm.serving("llama-3.1-8b", "l4", concurrency=1, input=131072, output=1)
+    swept = pm.serving("llama-3.1-8b", "l4", concurrency=1, input=[1024, 131072], output=1)
+    assert np.isnan(swept.ttft[1]) and swept.ttft[0] > 0
 
 
 def test_what_bounds_a_step() -> None:

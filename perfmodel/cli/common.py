@@ -168,6 +168,11 @@ def question(args: argparse.Namespace) -> tuple[Any, Any]:
     from perfmodel.hardware.catalog import system
     from perfmodel.workload.workload import workload
 
+    for name in ("model", "on", "precision"):
+        text = getattr(args, name, "")
+        if "," in text and not Path(text).exists():
+            allowed = "one name; perfmodel sweep takes several, separated by commas"
+            raise ArgumentError(name if name == "model" else f"--{name}", text, allowed)
     model = changed(workload(args.model), args.changes, "workload.")
     return model, changed(system(args.on), args.changes)
 

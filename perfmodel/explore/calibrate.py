@@ -83,7 +83,7 @@ def calibrate(
     if family not in (None, "roofline"):
         achieved = kernel_families(target, columns, family)
     else:
-        achieved = _roofline(target, measured(target, columns), dict(fixed or {}))
+        achieved = _roofline(measured(target, columns), dict(fixed or {}))
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     return replace(target, device=name or target.device, achieved={"data": data, "date": today, **achieved})
 
@@ -123,7 +123,7 @@ def _data(measurements: str | Path | Columns) -> str:
     return f"{Path(measurements).name} (sha256 {hashlib.sha256(content).hexdigest()[:12]})"
 
 
-def _roofline(device: Device, table: Measured, fixed: Mapping[str, float]) -> dict[str, Any]:
+def _roofline(table: Measured, fixed: Mapping[str, float]) -> dict[str, Any]:
     unknown = sorted(set(fixed) - set(table.parameters))
     if unknown:
         raise ArgumentError("fixed", unknown[0], ", ".join(table.parameters))

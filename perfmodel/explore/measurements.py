@@ -135,7 +135,7 @@ def measured(device: Device, columns: Mapping[str, Sequence[Any]], *, timed: boo
     """
     table = _table(columns)
     size = len(next(iter(table.values())))
-    times = _times(table, size) if timed else np.full(size, np.nan)
+    times = _times(table) if timed else np.full(size, np.nan)
     formats = np.array(
         [FORMATS.get(str(f), str(f)) for f in table.get("dtype", table.get("precision", ["bf16"] * size))]
     )
@@ -155,8 +155,7 @@ def measured(device: Device, columns: Mapping[str, Sequence[Any]], *, timed: boo
 
 def check_times(columns: Mapping[str, Sequence[Any]]) -> None:
     """Raises ArgumentError for columns of unequal length, and for times that are missing or not positive."""
-    table = _table(columns)
-    _times(table, len(next(iter(table.values()))))
+    _times(_table(columns))
 
 
 def _table(columns: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
@@ -169,7 +168,7 @@ def _table(columns: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
     }
 
 
-def _times(table: Mapping[str, Any], size: int) -> Any:
+def _times(table: Mapping[str, Any]) -> Any:
     known = [name for name in TIMES if name in table]
     if len(known) != 1:
         raise ArgumentError(

@@ -21,6 +21,20 @@ def direction(metric: str) -> int:
     return 1 if metric in MORE_IS_BETTER else -1
 
 
+def points(result: Result, index: Any, metrics: Iterable[str], title: str) -> Table:
+    """Axes and some metrics of the points at flat positions [k]."""
+    columns, cells = [], []
+    for places, (name, values) in zip(
+        np.unravel_index(index, result.shape), result.axes.items(), strict=True
+    ):
+        columns.append(Column(name, "" if isinstance(values[0], str) else "1"))
+        cells.append([values[i] if isinstance(values[0], str) else float(values[i]) for i in places])
+    for metric in metrics:
+        columns.append(Column(metric, result.unit(metric)))
+        cells.append(np.asarray(getattr(result, metric)).reshape(-1)[index].tolist())
+    return Table(tuple(columns), tuple(zip(*cells, strict=True)), title)
+
+
 @dataclass(frozen=True)
 class Front:
     """Non-dominated points of a result.
@@ -38,18 +52,7 @@ class Front:
 
     def table(self) -> Table:
         """Axes and objectives of the points on the front."""
-        where = np.unravel_index(self.index, self.result.shape)
-        columns: list[Column] = []
-        values: list[list[Any]] = []
-        for places, (name, coordinates) in zip(where, self.result.axes.items(), strict=True):
-            columns.append(Column(name, "" if isinstance(coordinates[0], str) else "1"))
-            values.append(
-                [coordinates[i] if isinstance(coordinates[0], str) else float(coordinates[i]) for i in places]
-            )
-        for metric in self.objectives:
-            columns.append(Column(metric, self.result.unit(metric)))
-            values.append(np.asarray(getattr(self.result, metric)).reshape(-1)[self.index].tolist())
-        return Table(tuple(columns), tuple(zip(*values, strict=True)), "points that no other point beats")
+        return points(self.result, self.index, self.objectives, "points that no other point beats")
 
     def to_pandas(self) -> Any:
         """pandas.DataFrame of the table (needs pandas)."""

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from perfmodel.errors import ArgumentError, InfeasibleError, UnknownNameError
-from perfmodel.explore.pareto import direction, possible
+from perfmodel.explore.pareto import direction, points, possible
 from perfmodel.explore.sweep import sweep
 from perfmodel.result import Result
-from perfmodel.table import Column, Table, show
+from perfmodel.table import Table, show
 from perfmodel.units import parse
 
 _RULE = re.compile(r"\s*(?P<metric>[a-z_][a-z0-9_]*)\s*(?P<sign><=|>=|<|>)\s*(?P<value>.+?)\s*\Z")
@@ -69,19 +69,9 @@ class Best:
     def table(self, top: int = 10) -> Table:
         """The best points: axes, objective, constrained metrics."""
         metrics = tuple(dict.fromkeys([self.objective, *(c.metric for c in self.constraints)]))
-        chosen = self.order[:top]
-        where = np.unravel_index(chosen, self.result.shape)
-        columns = [Column(n, "" if isinstance(v[0], str) else "1") for n, v in self.result.axes.items()]
-        cells = [
-            [v[i] if isinstance(v[0], str) else float(v[i]) for i in places]
-            for places, v in zip(where, self.result.axes.values(), strict=True)
-        ]
-        for metric in metrics:
-            columns.append(Column(metric, self.result.unit(metric)))
-            cells.append(np.asarray(getattr(self.result, metric)).reshape(-1)[chosen].tolist())
         size = int(np.prod(self.result.shape))
         title = f"best {self.objective} of {len(self.order):,} points that keep the constraints, of {size:,}"
-        return Table(tuple(columns), tuple(zip(*cells, strict=True)), title)
+        return points(self.result, self.order[:top], metrics, title)
 
     def __repr__(self) -> str:
         return repr(self.table())

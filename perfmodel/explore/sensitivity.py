@@ -62,7 +62,6 @@ def numeric_fields(system: System) -> tuple[str, ...]:
     skipped = (
         "year",
         "price",
-        "rent",
         "embodied_carbon",
         "area",
         "transistors",

@@ -40,7 +40,6 @@ CHOICES: Mapping[tuple[str, str], tuple[str, ...]] = {("norm", "kind"): ("rms", 
 PAIRS = ("kernel", "stride", "dilation", "padding")
 #: operator -> (argument, the one that bounds it)
 SELECTED = {"top_k": (("kept", "width"),), "router_topk": (("picks", "width"),)}
-CAUSAL = ("query", "context")
 
 
 class UnknownOperatorError(UnknownNameError, AttributeError):  # type: ignore[misc]  # both have `name`

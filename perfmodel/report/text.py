@@ -61,6 +61,9 @@ PER_MILLION: Mapping[str, str] = {"cost_per_token": "USD"}
 UNSAID = ("system", "workload", "attention", "logits", "reserve", "fidelity", "slo", "requests", "seed",
           "burstiness", "acceptance", "percentile", "trace_index")  # fmt: skip
 
+#: inputs that it names even where they are 1
+ALWAYS = ("batch", "concurrency", "input", "output", "sequence")
+
 
 def title(result: Result) -> str:
     """The question in one line."""
@@ -75,7 +78,7 @@ def title(result: Result) -> str:
         ):
             continue
         text = getattr(value, "name", value) if not isinstance(value, float) else f"{value:g}"
-        if text != "1" or name in ("batch", "concurrency", "input", "output", "sequence"):
+        if text != "1" or (name in ALWAYS and result.scenario != "kernel"):  # an op has a batch of its own
             parts.append(f"{name} {text}")
     workload, system = (
         "" if name in result.axes else _name(result.inputs.get(name)) for name in ("workload", "system")
@@ -231,10 +234,10 @@ def bound_lines(result: Result, point: Mapping[str, Any]) -> list[str]:
         if one.phases is None:
             return [f"A mean step is bound {bound_text(one)}."]
         found = one.costs()
-    return [line for phase, costs in found.items() for line in phase_lines(result, phase, costs)]
+    return [line for phase, costs in found.items() for line in phase_lines(phase, costs)]
 
 
-def phase_lines(result: Result, phase: str, costs: Sequence[OpCost], top: int = 3) -> list[str]:
+def phase_lines(phase: str, costs: Sequence[OpCost], top: int = 3) -> list[str]:
     """Sentences about one phase."""
     whole = sum(scalar(c.time) for c in costs)
     if not whole:

@@ -213,15 +213,17 @@ class Served:
         """Weights of one device [B]."""
         return self.cost.memory() / self.pp
 
+    @property
+    def room(self) -> Value:
+        """Memory of one device that the engine may fill with weights and caches [B]."""
+        limit = self.system.device.main_memory.capacity
+        return self.runtime.memory_fraction * (np.inf if limit is None else limit) - self.runtime.reserve
+
     def reason(self, further: Mapping[int, Any] | None = None) -> Any:
         """Code of the first reason against each point, an index into REASONS."""
-        limit = self.system.device.main_memory.capacity
-        fits = self.weights + self.runtime.reserve <= self.runtime.memory_fraction * (
-            np.inf if limit is None else limit
-        )
         layers = layers_of(self.workload)
         checks = {
-            1: np.logical_not(fits),
+            1: np.logical_not(self.weights <= self.room),
             2: np.logical_not(divides(self.workload, self.tp)),
             3: self.devices > self.system.count,
             4: np.mod(self.tp * self.dp, self.ep) != 0,
@@ -236,6 +238,8 @@ class Served:
     def closed(self) -> Mapping[str, Any]:
         """Metrics of the closed loop."""
         state = self.loop(self.concurrency)
+        request = self.cost.request_cache(self.input + self.output) / self.pp
+        large = {REQUEST_TOO_LARGE: np.logical_not(self.weights + request <= self.room)}
         latency = state.latency_of(self.output)
         good = (state.ttft <= self.limits[0]) & (state.tpot <= self.limits[1])
         data = {
@@ -246,7 +250,7 @@ class Served:
             "request_rate": state.throughput / self.output,
             "goodput": state.throughput * good,
         }
-        return self.finished(data, self.concurrency, state.resident, self.reason())
+        return self.finished(data, self.concurrency, state.resident, self.reason(large))
 
     def finished(
         self, data: Mapping[str, Value], requests: Value, resident: Value, reason: Any

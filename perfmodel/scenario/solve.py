@@ -20,6 +20,7 @@ from perfmodel.engine.priors import derated
 from perfmodel.engine.roofline import OpCost
 from perfmodel.errors import ImpossibleError, InfeasibleError
 from perfmodel.result import Result
+from perfmodel.scenario.runtime import runtime as runtime_of
 from perfmodel.scenario.runtime_names import kernels_of
 
 #: function of one point: keyword arguments are the inputs, the fixed options, `model` and `ndim`
@@ -81,7 +82,7 @@ class Scenario:
         axes = Mesh.of(inputs).axes
         data = asked.run(self.metrics, progress)
         if not axes:
-            self._refuse(data, inputs)
+            self._refuse(data, {**inputs, **fixed, "fidelity": fidelity})
         return Result(
             self.name,
             fidelity,
@@ -108,7 +109,10 @@ class Scenario:
             given = ", ".join("none" if inputs[name] is None else f"{inputs[name]:g}" for name in self.blame)
             raise ImpossibleError(", ".join(self.blame), given, reason)
         device = inputs["system"].device
-        need, limit = float(np.asarray(data["memory"])), float(device.main_memory.capacity)
+        need, there = float(np.asarray(data["memory"])), float(device.main_memory.capacity)
+        engine = "runtime" in inputs and inputs["fidelity"] == "calibrated"
+        limit = there * (runtime_of(inputs["runtime"]).memory_fraction if engine else 1.0)
+        usable = f" ({limit / 2**30:.2f} for the engine)" if limit < there else ""
         parts = ", ".join(
             f"{words} {float(np.asarray(data[name])) / 2**30:.2f}"
             for name, words in (
@@ -121,7 +125,8 @@ class Scenario:
         split = "".join(f" {name}={inputs[name]:g}" for name in ("tp", "pp", "dp") if name in inputs)
         raise InfeasibleError(
             f"{inputs['workload'].name} does not fit: {need / 2**30:.2f} GiB per device wanted, "
-            f"{limit / 2**30:.2f} GiB there on {device.name}; {(need - limit) / 2**30:.2f} GiB too much"
+            f"{there / 2**30:.2f} GiB there on {device.name}{usable}; "
+            f"{(need - limit) / 2**30:.2f} GiB too much"
             f"{' at' + split if split else ''} ({parts} GiB)",
             need - limit,
         )

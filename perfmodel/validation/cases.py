@@ -175,6 +175,11 @@ def published() -> Mapping[str, Published]:
     return {row["case_id"]: _read(row) for row in rows}
 
 
+def starting(name: str) -> dict[str, str]:
+    """Cases whose names start so, each as its own argument: for predictions by case."""
+    return {case: case for case in published() if case.startswith(name)}
+
+
 def _read(row: Mapping[str, str]) -> Published:
     def optional(text: str) -> float | None:
         return float(text) if text else None

@@ -84,7 +84,7 @@ def _serving(path: Path) -> tuple[Fit, dict[str, Any]]:
     base = Fit(fix, profiles())
     fit = fit_serving(data, base)
     report = _report(path.name, data, fit, fit_serving, base, ("model", "system"))
-    report["accepted"] = fit.accepted
+    report["acceptance"] = round(fit.acceptance, 3)
     return fit, report
 
 

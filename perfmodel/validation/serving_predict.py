@@ -13,9 +13,13 @@ from perfmodel.scenario.corrections import Corrections
 from perfmodel.scenario.runtime import Runtime
 from perfmodel.scenario.serving import ClosedLoop, FirstToken, closed_loop, disaggregated, static_batch
 from perfmodel.scenario.serving_cost import StepCost
+from perfmodel.scenario.speculative import chain_tokens
 from perfmodel.validation.serving_data import Points
 
 Profiles = Mapping[str, Runtime]
+
+#: tokens of a step with a drafting model beside the served one; tables do not say
+ACCEPTED = 2.1
 
 
 def equipped(cost: StepCost, names: np.ndarray, profiles: Profiles, fix: Corrections) -> StepCost:
@@ -30,24 +34,34 @@ def equipped(cost: StepCost, names: np.ndarray, profiles: Profiles, fix: Correct
 
 
 def predict(
-    points: Points, profiles: Profiles, fix: Corrections, accepted: float = 2.1
+    points: Points, profiles: Profiles, fix: Corrections, acceptance: float = 0.6
 ) -> dict[str, np.ndarray]:
-    """ttft and tpot [s], or the latency of a batch [s]."""
+    """ttft and tpot [s], or the latency of a batch [s].
+
+    acceptance  probability that a token of the model's own drafting head is kept given the ones before it
+    """
     cost = equipped(points.cost, points.runtimes, profiles, fix)
     if points.kind == "batch":
-        return {"latency": batch_latency(points, cost, accepted)}
+        return {"latency": batch_latency(points, cost)}
     plain = serving_state(points, replace(cost, width=np.ones(len(points))), profiles, fix, 1.0)
     chance = points.speculative
     found = {"ttft": np.asarray(plain.ttft), "tpot": np.asarray(plain.tpot)}
-    if np.any(chance > 0.0):
-        fast = serving_state(points, cost, profiles, fix, accepted)
-        # the mean of the logarithm where it is not known whether tokens were drafted
-        found = {k: value ** (1.0 - chance) * getattr(fast, k) ** chance for k, value in found.items()}
+    drafting = chance > 0.0
+    if np.any(drafting):
+        part = points.take(drafting)
+        cost = equipped(part.cost, part.runtimes, profiles, fix)
+        accepted = chain_tokens(acceptance, cost.width - 1.0)
+        fast = serving_state(part, cost, profiles, fix, accepted)
+        for name, value in found.items():
+            # the mean of the logarithm where it is not known whether tokens were drafted
+            some = value[drafting] ** (1.0 - chance[drafting]) * getattr(fast, name) ** chance[drafting]
+            found[name] = np.where(drafting, 0.0, value)
+            found[name][drafting] = some
     return found
 
 
 def serving_state(
-    points: Points, cost: StepCost, profiles: Profiles, fix: Corrections, accepted: float
+    points: Points, cost: StepCost, profiles: Profiles, fix: Corrections, accepted: Value
 ) -> ClosedLoop:
     """Closed-loop steady state of each point."""
     run, ran = cost.runtime, points.options
@@ -75,7 +89,7 @@ def serving_state(
     )
 
 
-def batch_latency(points: Points, cost: StepCost, accepted: float = 2.1) -> np.ndarray:
+def batch_latency(points: Points, cost: StepCost, accepted: float = ACCEPTED) -> np.ndarray:
     """Latency of equal requests that start together.
 
     A drafting model runs once per drafted token, each time through the host and its weights.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -123,10 +123,6 @@ class Workload:
         if not is_symbolic(query, context) and np.any(np.less(context, query)):
             raise ArgumentError("context", context, "at least query (the context holds the new tokens too)")
         return self.graph(batch=batch, query=query, context=context, causal=causal, logits=logits).flops
-
-
-#: family name -> loader of its YAML form
-FAMILIES: dict[str, Callable[[Path], Workload]] = {}
 
 
 def workload(name: str | Path | Workload) -> Workload:

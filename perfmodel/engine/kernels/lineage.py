@@ -91,7 +91,7 @@ def worth(correction: str, kernel: str, device: str) -> float:
         meant, others = (any(fnmatch(kernel, one + "*") for one in rule.get(key, default))
                          for key, default in (("for", ("",)), ("except", ())))
         if meant and not others:
-            found *= rule["worth"].get(str(known.architectures[name][rule["trait"]]), 1.0)
+            found *= rule["worth"].get(known.architectures[name].get(rule["trait"]), 1.0)
     return found
 
 

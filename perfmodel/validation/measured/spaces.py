@@ -90,8 +90,8 @@ def folded(edges: Any) -> tuple[Any, Any]:
     """Edges of a cell that an inference engine computes [N, 6], and the share of the cells that it runs [N].
 
     What does not reach the output is left out.  A lone convolution of which only products with zero are read
-    stays, as one with weights of zero.  Where the output of a cell does not depend on its input, all cells but
-    the first are constants.  As read off the times of one phone, whose engine's code we have not seen.
+    stays, as one with weights of zero.  Where the output does not depend on the input, all cells but the
+    first are constants.  As read off the times of one phone, whose engine's code we have not seen.
     """
     table = np.asarray(edges)
     used = table != 0

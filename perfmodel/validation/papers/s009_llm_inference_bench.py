@@ -17,16 +17,12 @@ import perfmodel as pm
 from perfmodel.engine.fidelity import cost_model
 from perfmodel.scenario.expert_parallel import busiest
 from perfmodel.scenario.speculative import chain_tokens
-from perfmodel.validation.cases import predicts, published
+from perfmodel.validation.cases import predicts, published, starting
 from perfmodel.validation.serving_data import points
 from perfmodel.validation.serving_fit import shipped
 from perfmodel.validation.serving_predict import equipped
 from perfmodel.validation.serving_score import predictions
 from perfmodel.workload.transforms import tensor_parallel
-
-
-def _cases(start: str) -> dict[str, str]:
-    return {row.case: row.case for row in published().values() if row.case.startswith(start)}
 
 
 def _row(case: str) -> Mapping[str, str]:
@@ -59,7 +55,7 @@ def predicted(case: str, fidelity: str = "calibrated") -> dict[str, float]:
     return {name: float(values[0][0]) for name, values in found.items()}
 
 
-_TIMES = {**_cases("S009-LAT"), **_cases("S009-TTFT"), "S009-SPEC-01": "S009-SPEC-01"}
+_TIMES = {**starting("S009-LAT"), **starting("S009-TTFT"), "S009-SPEC-01": "S009-SPEC-01"}
 
 
 @predicts(_TIMES, fidelity="calibrated",
@@ -69,7 +65,7 @@ def latency(case: str) -> float:
     return predicted(case)["latency"]
 
 
-@predicts(_cases("S009-POWER"), fidelity="calibrated",
+@predicts(starting("S009-POWER"), fidelity="calibrated",
           reason="its power rises with the traffic of the cache more than the fitted shares say")
 def power(case: str) -> float:
     """Mean board power [W]."""

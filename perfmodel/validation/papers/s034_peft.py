@@ -12,7 +12,7 @@ from functools import cache
 
 import perfmodel as pm
 from perfmodel.errors import PerfmodelError
-from perfmodel.validation.cases import Published, predicts, published
+from perfmodel.validation.cases import Published, predicts, published, starting
 from perfmodel.validation.heldout import held_out_cases
 from perfmodel.workload.importers.hf import from_config
 
@@ -73,11 +73,7 @@ def _tokens(row: Published) -> float:
     return float(found.group(1))
 
 
-def _cases(start: str) -> dict[str, str]:
-    return {row.case: row.case for row in published().values() if row.case.startswith(start)}
-
-
-@predicts({**_cases("S034-LORAMEM"), **_cases("S034-QLORAMEM")}, fidelity="count")
+@predicts({**starting("S034-LORAMEM"), **starting("S034-QLORAMEM")}, fidelity="count")
 def memory(case: str) -> float:
     """Memory of weights, adapters, their optimiser, kept activations and logits [GB].
 
@@ -102,6 +98,6 @@ def _features(case: str) -> Callable[[], tuple[float, ...]]:
 
 for _group in ("S034-LORATIME", "S034-QLORATIME"):
     held_out_cases(
-        {case: _features(case) for case in _cases(_group)}, overlap=True,
+        {case: _features(case) for case in starting(_group)}, overlap=True,
         reason="4 bits: at 1024 tokens the device comes out too long, which hides how long the host takes",
     )

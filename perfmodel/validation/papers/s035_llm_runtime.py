@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import cache
 
 import perfmodel as pm
-from perfmodel.validation.cases import predicts, published
+from perfmodel.validation.cases import predicts, published, starting
 from perfmodel.validation.heldout import held_out_cases
 
 TOKENS = 4096.0
@@ -29,22 +29,18 @@ def _step(config: str) -> pm.Result:
                        fidelity="calibrated")
 
 
-def _cases(start: str) -> list[str]:
-    return [row.case for row in published().values() if row.case.startswith(start)]
-
-
 def _features(case: str) -> Callable[[], tuple[float]]:
     """Time of a sequence on the kernels: the one constant is what the training code adds."""
     return lambda: (TOKENS / float(_step(published()[case].config).throughput),)
 
 
 held_out_cases(
-    {case: _features(case) for case in _cases("S035-SPEED")}, items=1.0,
+    {case: _features(case) for case in starting("S035-SPEED")}, items=1.0,
     reason={"S035-SPEED-04": "what the framework loses to collecting weights layer by layer (ZeRO 3)"},
 )
 
 
-@predicts({case: case for case in _cases("S035-MEMORY")}, fidelity="count",
+@predicts(starting("S035-MEMORY"), fidelity="count",
           reason={"S035-MEMORY-04": "twice the activations of the first row, which is met: not explained",
                   "S035-MEMORY-07": "25 GiB more than with half of the batch: the size of whole gradients"})
 def memory(case: str) -> float:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import perfmodel as pm
 from perfmodel.errors import PerfmodelError
 from perfmodel.scenario.runtime import runtime
-from perfmodel.validation.cases import predicts, published
+from perfmodel.validation.cases import predicts, published, starting
 from perfmodel.validation.serving_data import points
 from perfmodel.validation.serving_fit import shipped
 from perfmodel.validation.serving_score import predictions
@@ -32,10 +32,6 @@ KIB, GIB = 2.0**10, 2.0**30
 GPU_MEMORY, LEAST_TOKENS = 78.0 * GIB, 4096.0
 
 
-def _cases(start: str) -> dict[str, str]:
-    return {row.case: row.case for row in published().values() if row.case.startswith(start)}
-
-
 def _cache(model: str) -> float:
     """Cache of a token [B]."""
     return float(pm.workload(MODELS[model][0]).kv_bytes_per_token(precision="fp16"))
@@ -46,19 +42,19 @@ def _weights(model: str) -> float:
     return 2.0 * float(pm.workload(MODELS[model][0]).parameters)
 
 
-@predicts(_cases("S086-KV"), fidelity="count")
+@predicts(starting("S086-KV"), fidelity="count")
 def cache(case: str) -> float:
     """Cache of a token [KiB]."""
     return _cache(published()[case].workload) / KIB
 
 
-@predicts(_cases("S086-WEIGHTS"), fidelity="count")
+@predicts(starting("S086-WEIGHTS"), fidelity="count")
 def weights(case: str) -> float:
     """Weights [GiB]."""
     return _weights(published()[case].workload) / GIB
 
 
-@predicts(_cases("S086-SHARE"), fidelity="count", side="least")
+@predicts(starting("S086-SHARE"), fidelity="count", side="least")
 def instances(case: str) -> float:
     """Instances whose weights and least cache fit into one GPU together."""
     model = published()[case].workload
@@ -95,14 +91,14 @@ def _starts(model: str) -> float:
     return float(runtime("vllm").eager) * sum(float(op.launches * op.count) for op in ops)
 
 
-@predicts(_cases("S086-PREFILL"), fidelity="calibrated", reason=PROMPT)
+@predicts(starting("S086-PREFILL"), fidelity="calibrated", reason=PROMPT)
 def prompt(case: str) -> float:
     """Time of one prompt [ms]."""
     model, tokens, batch = _asked(case)
     return 1e3 * max(_batch(model, tokens, 1.0, batch), _starts(model))
 
 
-@predicts(_cases("S086-DECODE"), fidelity="calibrated", reason=START)
+@predicts(starting("S086-DECODE"), fidelity="calibrated", reason=START)
 def step(case: str) -> float:
     """Time of one decode step [ms]: two steps more, halved."""
     model, tokens, batch = _asked(case)
@@ -117,13 +113,13 @@ def _on_cpu(case: str) -> pm.Result:
                         precision="bf16")
 
 
-@predicts(_cases("S086-CPU-"), fidelity="roofline", reason=SOCKET)
+@predicts(starting("S086-CPU-"), fidelity="roofline", reason=SOCKET)
 def step_on_cpu(case: str) -> float:
     """Time of one decode step at the bandwidth of eight channels [ms]."""
     return 1e3 * float(_on_cpu(case).tpot)
 
 
-@predicts(_cases("S086-CPUPROMPT"), fidelity="roofline", side="most")
+@predicts(starting("S086-CPUPROMPT"), fidelity="roofline", side="most")
 def prompt_on_cpu(case: str) -> float:
     """Time of one prompt at the peak of 56 cores [ms]."""
     return 1e3 * float(_on_cpu(case).ttft)
