@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 
 import perfmodel as pm
 from perfmodel.errors import InfeasibleError, PerfmodelError, UnknownNameError
+from perfmodel.validation.cases import Outcome, published
+from perfmodel.workload.expression import evaluate
 
 EYERISS = Path(__file__).parents[1] / "hardware_specs" / "eyeriss-v1.yaml"
 
@@ -302,3 +305,16 @@ def test_a_table_that_no_model_can_read_is_refused(tmp_path, table, match):
     path.write_text(table)
     with pytest.raises(PerfmodelError, match=match):
         pm.validate(data=path)
+
+
+@pytest.mark.parametrize("text", ["(0 - 8)**0.5", "1e308 * 10", "2**9999", "1/0"])
+def test_an_expression_without_a_finite_value_is_refused(text):
+    with pytest.raises(PerfmodelError, match="a finite value"):
+        evaluate(text, {})
+
+
+@pytest.mark.parametrize("side", ["least", "most"])
+def test_a_prediction_on_the_bound_keeps_it(side):
+    bound = replace(next(iter(published().values())), gate="bound", rel_tol=None, abs_tol=None, value=2.0)
+    for predicted, kept in ((2.0, True), (3.0, side == "least"), (1.0, side == "most")):
+        assert Outcome(bound, predicted, "count", "", side=side).within == kept

@@ -347,6 +347,24 @@ def test_prompts_that_a_campaign_sends_again():
     assert again[0] == pytest.approx(1.0 - 100.0 * math.exp(-0.32) / 800.0, abs=1e-4) and again[1] == 0.0
 
 
+def test_one_draft_yields_at_most_two_tokens(tmp_path):
+    """Data-parallel builds draft one token: a step yields 1 + a, whatever the model of the other rows."""
+    head, names = SERVING_ROW.split("\n", 1)[0], SERVING_ROW.split("\n", 1)[0].split(",")
+    known = {
+        "model": "deepseek-v3", "model_path": "deepseek-ai/DeepSeek-V3", "system": "b200_sxm", "tp": "1",
+        "backend": "trtllm", "backend_version": "1.2.0rc6.post3", "mode": "agg", "gemm_dtype": "fp8",
+        "moe_dtype": "fp8", "isl_tokens": "1024", "osl_tokens": "8192", "source_concurrency": "64",
+        "attention_dp": "8", "moe_tp": "1", "moe_ep": "8", "ttft_ms": "100", "tpot_ms": "10",
+    }
+    file = tmp_path / "drafts.csv"
+    file.write_text(head + "\n" + ",".join(known.get(name, "") for name in names) + "\n")
+    fit = shipped("serving")
+    part = points(read_rows(file), fit.fix)[0][0]
+    assert part.speculative.tolist() == [1.0] and part.cost.width.tolist() == [2.0]
+    never, always = (replace(fit, acceptance=a).predict(part)["tpot"][0] for a in (1e-9, 1.0 - 1e-9))
+    assert 0.5 < always / never < 0.55  # prompts are a little denser among fewer steps
+
+
 BATCH_ROW = (
     "device,num_devices,framework,model_path,isl_tokens,osl_tokens,batch,weight_dtype,kv_dtype,draft_model,"
     "num_speculative_tokens,latency_s,throughput_tok_per_s\n"

@@ -107,8 +107,9 @@ class Outcome:
         if self.published.gate == "ordering":
             return self.ordered
         if self.side:
-            above = self.predicted >= self.published.value
-            return above == (self.side == "least") or (self.limited and self.published.allows(self.predicted))
+            low, high = sorted((self.predicted, self.published.value))
+            right = self.predicted == (high if self.side == "least" else low)
+            return right or (self.limited and self.published.allows(self.predicted))
         return self.published.allows(self.predicted)
 
     @property

@@ -7,6 +7,7 @@ The result may be an array or a symbol if a name stands for one.
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -64,6 +65,8 @@ def evaluate(text: str, names: Mapping[str, Value]) -> Value:
         value = _value(ast.parse(text.strip(), mode="eval").body, text, names)
     except (ZeroDivisionError, OverflowError) as error:
         raise ArgumentError("expression", text, "a finite value") from error
+    if isinstance(value, complex) or (isinstance(value, float) and not math.isfinite(value)):
+        raise ArgumentError("expression", text, "a finite value")
     return value
 
 
