@@ -186,3 +186,24 @@ def test_groups_name_the_program_that_runs():
             "backend_version": np.array(["1.3.0rc20", "0.5.10", "0.5.14", "0.24.0"])}
     kinds = [name.split("/")[1] for name in family["linear_attention"].groups(rows)]
     assert kinds == ["causal_conv1d_cuda_fn", "causal_conv1d_cuda_fn", "causal_conv1d_fn", "causal_conv1d_fn"]
+
+
+def test_products_with_zeros_and_short_runs_draw_less_power(tmp_path):
+    from perfmodel.explore.kernel_known import FAMILIES
+
+    header = ("device,model,tokens,tp,hidden,ffn,n_heads,n_kv_heads,gated,attn_pre_proj_us,attn_post_proj_us,"
+              "mlp_up_proj_us,mlp_down_proj_us,attn_rope_us,mlp_act_us,input_layernorm_us,"
+              "post_attention_layernorm_us,add_us")
+    times = ",".join(["2000"] * 9)
+    layers, products = tmp_path / "layers.csv", tmp_path / "products.csv"
+    layers.write_text(f"{header}\nh100,a,4096,1,8192,28672,64,8,1,{times}\nh100,a,4096,1,8192,28672,64,8,0,{times}\n")
+    products.write_text("system,backend,kernel_source,dtype,m,n,k,latency_us\n"
+                        "h100_sxm,any,any,bfloat16,4096,8192,28672,2000\n")
+    rows = fit_kernels.tables_of(layers, products)["gemm"]
+    gated, plain = rows["run_flop"][[0, 1]]  # a layer without a gate has one up projection
+    assert gated > plain
+    assert np.isnan(rows["run_flop"][-1]) and np.isnan(rows["drawn"][-1])
+    gemm = next(family for family in FAMILIES if family.name == "gemm")
+    time = gemm.predict(rows, gpu_facts(device("h100-sxm5")), gemm.corrections(), "any/any/bfloat16").seconds
+    zeros, random = time[rows["k"] == 28672][:2]
+    assert zeros < random

@@ -38,6 +38,8 @@ from perfmodel.spec import load
 
 #: folds of shape families that are left out in turn
 FOLDS = 2
+#: columns of a table that say how its kernels were run
+RUN_COLUMNS = ("run_flop", "drawn")
 #: fewer rows of a group are not fitted on their own
 LEAST_ROWS = 20
 #: weight of the prior of a row and a correction that is e times its start; scale of the robust loss
@@ -193,17 +195,24 @@ def _of_device(rows: Rows, name: str) -> Rows:
 
 
 def tables_of(*paths: str | Path) -> dict[str, Rows]:
-    """Tables by family name of the recognised files; those of one family are joined on common columns."""
+    """Tables by family name of the recognised files; those of one family are joined on common columns.
+
+    How a run was timed (RUN_COLUMNS) is not a number (NaN) where a table does not say it.
+    """
     found: dict[str, Rows] = {}
     for rows in (rows for path in paths for rows in tables_of_file(path)):
         try:
             name = recognise(rows).name
         except ArgumentError:
             continue  # a table that no model predicts
-        other = found.get(name, rows)
-        shared = [column for column in rows if column in other]
-        found[name] = rows if other is rows else {c: np.concatenate([other[c], rows[c]]) for c in shared}
+        found[name] = _joined(found[name], rows) if name in found else rows
     return found
+
+
+def _joined(one: Rows, other: Rows) -> Rows:
+    stated = [column for column in RUN_COLUMNS if column in one or column in other]
+    one, other = ({**{c: np.full(size(t), np.nan) for c in stated}, **t} for t in (one, other))
+    return {c: np.concatenate([one[c], other[c]]) for c in other if c in one}
 
 
 #: devices with measured tables, and the names that their corrections apply to

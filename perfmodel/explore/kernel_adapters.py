@@ -20,6 +20,10 @@ LAYER_PRODUCTS: Mapping[str, Callable[[Rows], tuple[Any, Any]]] = {
     "mlp_up_proj_us": lambda r: ((1.0 + r["gated"]) * r["ffn"] / r["tp"], r["hidden"]),
     "mlp_down_proj_us": lambda r: (r["hidden"], r["ffn"] / r["tp"]),
 }
+#: layers that are timed one after the other (Vidur, profiling/mlp/mlp_wrapper.py)
+LAYERS_OF_A_RUN = 20
+#: power of a product with zeros over that of one with random numbers, at the clock that the others leave
+ZEROS = 0.3
 #: columns that an operator reads or writes per token, and the share of tensor parallelism in it
 LAYER_STREAMS: Mapping[str, Callable[[Rows], Any]] = {
     "input_layernorm_us": lambda r: 2.0 * r["hidden"],
@@ -64,11 +68,18 @@ def _named(rows: Rows) -> Rows:
 
 
 def _layers(rows: Rows) -> list[Rows]:
-    """Operator times of a layer: products and streams; whole microseconds below 10 are left out."""
+    """Operator times of a layer: products and streams; whole microseconds below 10 are left out.
+
+    All weights, those of the norms too, are random within 0.001 (sarathi-serve, weight_utils.py): gate times
+    up is below the least number of 16 bits, so that the product after a gated activation reads zeros.
+    """
     products, streams = [], []
-    for column, shape in LAYER_PRODUCTS.items():
-        n, k = shape(rows)
-        products.append(_table(rows, column, m=rows["tokens"], n=n, k=k, dtype="fp16"))
+    shapes = {column: shape(rows) for column, shape in LAYER_PRODUCTS.items()}
+    run = LAYERS_OF_A_RUN * 2.0 * rows["tokens"] * sum(n * k for n, k in shapes.values())
+    for column, (n, k) in shapes.items():
+        drawn = np.where((column == "mlp_down_proj_us") & (rows["gated"] > 0), ZEROS, 1.0)
+        products.append(_table(rows, column, m=rows["tokens"], n=n, k=k, dtype="fp16", run_flop=run,
+                               drawn=drawn))
     for column, width in LAYER_STREAMS.items():
         streams.append(_table(rows, column, m=rows["tokens"], k=width(rows), dtype="stream",
                               kernel_source=column.removesuffix("_us")))

@@ -53,6 +53,22 @@ def _gemm_group(rows: Rows) -> Any:
     return np.array([name + m if s else name for name, m, s in zip(names, mode, switching, strict=True)])
 
 
+#: length of a run, at the matrix peak, on which a power limit acts fully [s]
+LONG_RUN = 70e-3
+
+
+def _in_a_run(rows: Rows, gpu: GpuFacts) -> GpuFacts:
+    """The facts with the board power that a run of many products leaves; a burst where none is stated.
+
+    strength of the limit = drawn sqrt(run / LONG_RUN), which goes with power^-1.5
+    """
+    if "run_flop" not in rows:
+        return gpu
+    length = np.minimum(rows["run_flop"] / gpu.matrix("bf16") / LONG_RUN, 1.0)
+    strength = np.where(np.isnan(length), 1.0, rows["drawn"] * np.sqrt(length))
+    return replace(gpu, power=gpu.power * strength ** (-2.0 / 3.0))
+
+
 def _gemm(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
     if part(group, 1) == "any" and storage_of(part(group, 2)).a < 2.0:  # a bare kernel: A comes quantised
         c = replace(c, quantise=0.001, host=0.01, launch=np.minimum(c.launch, BARE))
@@ -60,6 +76,7 @@ def _gemm(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
     if profiled:  # TensorRT quantises in the layer before
         c = replace(c, quantise=0.001, launch=np.minimum(c.launch, BARE))
     walk = row_walk(part(group, 0), part(group, 2), gpu)
+    gpu = _in_a_run(rows, gpu)
     time = gemm_time(rows["m"], rows["n"], rows["k"], storage_of(part(group, 2)), gpu, c, walk=walk)
     return replace(time, seconds=time.seconds + EVENTS) if profiled else time
 
