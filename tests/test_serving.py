@@ -54,6 +54,29 @@ def test_faster_memory_is_never_slower() -> None:
     assert np.all(np.diff(result.tpot, axis=1) < 0)
 
 
+#: models and devices that no serving measurement is of
+UNMEASURED = (
+    ("qwen3-30b-a3b", "a100-sxm-80gb:4", "bf16", "vllm"), ("mixtral-8x7b", "mi300x:4", "bf16", "vllm"),
+    ("gpt-oss-120b", "gb200:4", "fp8", "tensorrt-llm"), ("glm-4.5-air", "h200-sxm:4", "fp8", "sglang"),
+)
+
+
+@pytest.mark.parametrize(("model", "node", "numbers", "runtime"), UNMEASURED)
+def test_more_load_takes_longer_and_nothing_beats_the_roofline(
+    model: str, node: str, numbers: str, runtime: str
+) -> None:
+    asked = {"concurrency": [1, 4, 16, 64], "input": [256, 1024, 4096], "output": 256, "tp": [2, 4]}
+    real = pm.serving(model, node, precision=numbers, runtime=runtime, **asked)
+    bound = pm.serving(model, node, precision=numbers, fidelity="roofline", **asked)
+    assert np.all(real.resident == real.concurrency)  # memory is no limit here
+    for name in ("ttft", "tpot"):
+        time = np.asarray(real.data[name])
+        assert time.shape == (4, 3, 2) and np.all(time >= np.asarray(bound.data[name]))
+        assert np.all(np.diff(time, axis=0) > 0) and np.all(np.diff(time, axis=1) > 0)
+        assert np.all(np.diff(time, axis=2) < 0.0)
+    assert np.all(np.diff(real.throughput, axis=0) > 0)
+
+
 def test_refusals() -> None:
     with pytest.raises(ArgumentError, match="exactly one"):
         pm.serving("llama-3.1-8b", "h100-sxm5")
