@@ -466,9 +466,11 @@ def test_a_sensor_shows_the_last_second():
     there = power_campaign.Cases({}, ("k",), same, same, same, np.array([0, 1]))
     power, length, setup = np.array([500.0, 900.0]), np.array([1.0, 0.01]), np.array([1.0, 0.5])
 
+    (ran,) = power_campaign.played(there, setup + length, one)
+
     def read(ahead):
         return power_campaign.readings(
-            there, power, length, ahead * one, setup, 100.0 * one, 100.0 * one, one
+            there, ran, power, length, ahead * one, setup, 100.0 * one, 100.0 * one
         )
 
     shown = read(0.0)
@@ -480,6 +482,31 @@ def test_a_sensor_shows_the_last_second():
     assert shown == pytest.approx([(100 + 500) / 2, 0.5 * 100 + 0.5 * 500])
 
 
+def test_a_long_case_keeps_its_board():
+    """Of two boards that share a queue one runs the long case, the other all short ones after it."""
+    many = np.zeros(9, int)
+    there = power_campaign.Cases({}, ("k",), many, many, many, np.arange(9))
+    for ran in power_campaign.played(there, np.array([90.0] + 8 * [1.0]), np.full(9, 2.0)):
+        assert np.count_nonzero(ran.board == ran.board[list(ran.order).index(0)]) == 1
+        assert sorted(ran.order) == list(range(9))
+
+
+def test_tokens_that_a_drawn_routing_moves():
+    """An expert takes no token twice: with two of eight experts a share above a half is moved on."""
+    rows = {"tokens": np.array([8192.0] * 3), "experts": np.array([8.0] * 3), "topk": np.array([2.0, 2.0, 1.0]),
+            "distribution": np.array(["balanced", "power_law_1.2", "power_law_1.2"])}
+    none, some, rounding = power_campaign.steps(rows)
+    assert none == 0.0 and 100.0 < some < 8192.0 and rounding < 8.0
+
+
+def test_order_of_the_head_counts_of_a_campaign():
+    """Numbers of the script: 198 kernels of decode before its rule of 16 heads, 223 of prompts, grid first."""
+    prompts, decode = power_campaign.heads(False), power_campaign.heads(True)
+    assert len(prompts) == 223 and np.all(decode[:, 0] <= 16 * decode[:, 1])
+    assert prompts[0].tolist() == [64, 64, 64, 0] and prompts[-1].tolist() == [16, 1, 256, 0]
+    assert decode[0].tolist() == [64, 4, 64, 0]
+
+
 def test_cases_between_the_rows_of_a_power_table():
     """The scripts walk decode batches in the order of a set, lengths within them, formats innermost."""
     rows = {"batch": [1, 32], "q_len": [1, 1], "past_len": [3, 131071], "n_heads": [8, 8], "n_kv_heads": [1, 1],
@@ -488,12 +515,14 @@ def test_cases_between_the_rows_of_a_power_table():
     there = power_campaign.cases(table)
     assert there.rows["batch"][0] == 32.0 and there.rows["past_len"][0] == 1.0
     # 2^24 tokens of 8 heads: 16 batches of 131,072 tokens fit and 32 do not, so that row was added
-    assert there.place.tolist() == [16 + 1, len(there.kind) - 1]
+    found = {k: v[there.place[0]] for k, v in there.rows.items() if k != "kv_dtype"}
+    assert found == {k: v[0] for k, v in table.items() if k in found}
+    assert there.place[1] == len(there.kind) - 1
     time = power_campaign.filled(np.full(len(there.kind), 1e-6), np.array([6e-6, 90e-6]), there)
     assert time[there.place].tolist() == [6e-6, 90e-6]
 
 
 def test_shared_power_of_kernels(shared):
-    for table, limit in (("moe.csv.gz", 16.0), ("attention_prefill.csv", 12.0), ("attention_decode.csv", 14.0)):
+    for table, limit in (("moe.csv.gz", 15.0), ("attention_prefill.csv", 12.0), ("attention_decode.csv", 13.0)):
         r = power_score.score_power(shared / "data" / "aiconfigurator" / f"power_{table}")
         assert r["summary"]["power"]["mape"] < limit
