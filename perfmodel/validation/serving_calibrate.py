@@ -120,8 +120,11 @@ def _report(
 def _scores(guess: Mapping[str, np.ndarray], data: Points) -> dict[str, Any]:
     real, scores = measured(data), {}
     for metric, values in guess.items():
-        counted = unqueued(data) if metric == "ttft" else np.ones(len(data), dtype=bool)
-        for label, group in (("dense", ~data.moe), ("mixture", data.moe)):
+        counted, groups = np.ones(len(data), dtype=bool), {"dense": ~data.moe, "mixture": data.moe}
+        if metric == "ttft":
+            # the rule of fewer requests than stated was read from first tokens: they count without it too
+            counted, groups["dense_as_stated"] = unqueued(data), ~data.moe & np.isinf(data.options.slots)
+        for label, group in groups.items():
             mask = counted & group
             if mask.any():
                 scores[f"{metric}_{label}"] = _round(errors(values[mask], real[metric][mask]))
