@@ -180,4 +180,4 @@ def _short(value: object) -> str:
     if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0:
         value = value.item()  # type: ignore[attr-defined]
     text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return text if len(text) <= 80 else f"{text[:30]}...{text[-47:]}"  # the end of a place is its line
