@@ -118,3 +118,28 @@ def test_yolov6_on_a_t4_with_nothing_fitted() -> None:
         errors.append(abs(float(r.throughput) / row.value - 1.0))
         inside.append(float(r.high.throughput) <= row.value <= float(r.low.throughput))
     assert len(rows) == 20 and np.mean(errors) < 0.2 and np.mean(inside) > 0.9
+
+
+def test_more_processors_are_no_other_generation() -> None:
+    """A description states the instruction of its matrix units; one without it goes by the work of a clock."""
+    h100 = system("h100-sxm5")
+    count = float(np.asarray(h100.device.compute["matrix"].count))
+    more = h100.vary({"device.compute.matrix.count": [count / 2, count, 2 * count]})
+    op = pm.op.mla(32, 1, 8192, 128, 512, 64, 128, 128)
+    found = np.asarray(pm.kernel(op, more, fidelity="calibrated").latency)
+    assert np.max(found) < 1.2 * np.min(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "instruction"),
+    [
+        ("t4", "mma"),
+        ("rtx-5090", "mma"),
+        ("h20", "wgmma"),
+        ("gb200", "tcgen05"),
+        ("jetson-agx-orin", "mma"),
+        ("mi300x", ""),
+    ],
+)
+def test_the_instruction_of_a_matrix_unit(name: str, instruction: str) -> None:
+    assert device(name).compute["matrix"].instruction == instruction

@@ -21,7 +21,7 @@ from perfmodel.engine.gpu_products import dense, implicit, of_experts
 from perfmodel.engine.gpu_question import KernelModel, Question, by_point
 from perfmodel.engine.gpu_streams import SCANS, collective, convolved, scanned, streamed
 from perfmodel.engine.kernels.facts import KernelTime, gpu_facts
-from perfmodel.engine.kernels.splits import TENSOR_MEMORY, WARP_LEVEL, matrix_per_clock
+from perfmodel.engine.kernels.splits import generation
 from perfmodel.engine.roofline import OpCost, cost
 from perfmodel.formats import Precision
 from perfmodel.hardware.device import Device, System
@@ -57,7 +57,7 @@ def model_of(op: Op, system: System) -> KernelModel | None:
 
 def _answered(model: KernelModel, q: Question) -> KernelTime:
     """Answer of a kernel model; each point has the programs of its own generation of matrix units."""
-    levels = np.digitize(matrix_per_clock(q.gpu), (WARP_LEVEL, TENSOR_MEMORY))
+    levels = generation(q.gpu)
     return by_point(
         q, [(levels == one, partial(_of_generation, model, levels == one)) for one in np.unique(levels)]
     )

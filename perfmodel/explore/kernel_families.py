@@ -16,10 +16,10 @@ from perfmodel.engine.kernels.mla import MlaCorrections, latent_pass_time, mla_d
 from perfmodel.engine.kernels.moe import MoeCorrections, moe_time
 from perfmodel.engine.kernels.prefill_programs import prefill_program
 from perfmodel.engine.kernels.splits import (
-    WARP_LEVEL,
+    MMA,
     flash_2,
+    generation,
     latent_rule,
-    matrix_per_clock,
     query_copies,
     resident_blocks,
     split_rule,
@@ -132,7 +132,7 @@ def _prefill_group(rows: Rows) -> Any:
 def _prefill(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
     source, query, cached = (part(group, i) for i in (1, 2, 3))
     key = storage_of(query).key
-    if cached == "fp8" and source in _NARROW_WITH_CACHE and np.mean(matrix_per_clock(gpu)) >= WARP_LEVEL:
+    if cached == "fp8" and source in _NARROW_WITH_CACHE and np.max(generation(gpu)) > MMA:
         key = "fp8"
     swapped = (rows["q_len"] == 1) & (rows["window"] == 0) & flash_2(source, gpu)
     time = attention_prefill_time(

@@ -25,7 +25,7 @@ from perfmodel.engine.kernels.layers import (
 )
 from perfmodel.engine.kernels.lineage import architecture
 from perfmodel.engine.kernels.scan import ScanCorrections, scan_time
-from perfmodel.engine.kernels.splits import TENSOR_MEMORY, at_warp_rate, latent_rule, matrix_per_clock
+from perfmodel.engine.kernels.splits import TCGEN05, at_warp_rate, generation, latent_rule
 from perfmodel.engine.kernels.stream import StreamCorrections, stream_time
 from perfmodel.explore.kernel_tables import (
     BYTES,
@@ -161,7 +161,7 @@ def _encoder_group(rows: Rows) -> Any:
 def _encoder(rows: Rows, gpu: GpuFacts, c: Any, group: str) -> KernelTime:
     kind = part(group, 2)
     heads = rows["n_heads"]
-    if part(group, 3) == "odd" and np.mean(matrix_per_clock(gpu)) > TENSOR_MEMORY:
+    if part(group, 3) == "odd" and np.max(generation(gpu)) == TCGEN05:
         gpu = at_warp_rate(gpu)  # the kernels of this generation are for multiples of 16
     return attention_prefill_time(rows["batch"], rows["q_len"], 0.0, heads, heads, rows["head_dim"], 0.0,
                                   BYTES.get(kind, 2.0), BYTES.get(kind, 2.0), storage_of(kind).key, gpu, c,

@@ -12,6 +12,8 @@ from perfmodel.hardware.array import SpatialArray
 from perfmodel.spec import anything, block, flag, many, quantity, table, text
 
 _EMPTY: Mapping[str, Any] = {}
+#: instructions of NVIDIA's matrix units: of one warp, of four warps, of one thread on tensor memory (PTX ISA)
+INSTRUCTIONS = ("mma", "wgmma", "tcgen05")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,9 @@ class ComputeUnit:
     clock: Value | None = quantity("Hz", default=None, doc="clock behind the peak")
     rows: Value | None = quantity("count", default=None, doc="rows of a spatial array")
     columns: Value | None = quantity("count", default=None, doc="columns of a spatial array")
+    instruction: str = text(
+        default="", choices=("", *INSTRUCTIONS), doc="instruction of the matrix unit of a GPU"
+    )
     sustained: Mapping[str, Value] = table(
         quantity("1", high=1.0),
         default=_EMPTY,

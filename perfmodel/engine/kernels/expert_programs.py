@@ -32,7 +32,7 @@ import numpy as np
 
 from perfmodel.algebra import Value
 from perfmodel.engine.kernels.facts import GpuFacts
-from perfmodel.engine.kernels.splits import TENSOR_MEMORY, WARP_LEVEL, matrix_per_clock
+from perfmodel.engine.kernels.splits import MMA, WGMMA, generation
 
 #: tokens of a layer up to which a block of Triton takes 16, 32 and 64 rows [1]
 STEPS = (32.0, 96.0, 512.0)
@@ -62,8 +62,8 @@ class ExpertProgram:
 def expert_program(group: str, gpu: GpuFacts) -> ExpertProgram:
     """The kernel behind a group of measurements ``backend/source/formats`` on a GPU."""
     source, formats = [*group.split("/"), "", "", ""][1:3]
-    work = np.mean(matrix_per_clock(gpu))
-    wait = WAIT if work < WARP_LEVEL or "marlin" in source else 1.0
+    units = int(np.max(generation(gpu)))
+    wait = WAIT if units == MMA or "marlin" in source else 1.0
     least = {"rows": (128.0, 128.0)}
     known: dict[str, Any] = {}
     if "triton_fp8_block" in source:
@@ -78,9 +78,9 @@ def expert_program(group: str, gpu: GpuFacts) -> ExpertProgram:
     elif formats == "fp8_block":
         known = {"setup": SEARCHED} | (least if "deepgemm" in source else {})
     elif "flashinferexperts" in source:
-        known = {"alone": True} | _first(work, formats)
+        known = {"alone": True} | _first(units, formats)
     elif formats in FOUR_BITS:
-        known = least if work < WARP_LEVEL else {"rows": (64.0, 128.0)}
+        known = least if units == MMA else {"rows": (64.0, 128.0)}
     return ExpertProgram(wait=wait, **known)
 
 
@@ -90,11 +90,11 @@ def _generated(source: str, formats: str) -> bool:
     return named or (source == "moe_torch_flow" and formats in FOUR_BITS)
 
 
-def _first(work: float, formats: str) -> dict[str, Any]:
+def _first(units: int, formats: str) -> dict[str, Any]:
     """Blocks of the first entry in the lists of CUTLASS [4]."""
-    if work < WARP_LEVEL and formats not in FOUR_BITS:
+    if units == MMA and formats not in FOUR_BITS:
         return {"rows": (32.0, 32.0)}
-    return {"rows": (128.0, 128.0), "columns": 16.0 if WARP_LEVEL <= work < TENSOR_MEMORY else 128.0}
+    return {"rows": (128.0, 128.0), "columns": 16.0 if units == WGMMA else 128.0}
 
 
 def block_rows(program: ExpertProgram, rows: Any, each: Value, tokens: Value | None = None) -> Any:

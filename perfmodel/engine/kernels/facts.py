@@ -56,6 +56,7 @@ class GpuFacts:
     shared: Value = SHARED  #: shared memory of a processor [B]
     vector: Value | None = None  #: multiply-adds of 32 bits per second, whole device; None: 8 x special
     vendor: str = ""  #: maker, where programs of one name differ by it
+    instruction: str = ""  #: of the matrix unit: mma, wgmma, tcgen05; empty: not stated
 
     @property
     def kept_bytes(self) -> Value:
@@ -125,6 +126,7 @@ def gpu_facts(target: Device | System, *, nominal: bool = False) -> GpuFacts:
         llc_bytes=None if behind is None else behind.capacity * behind.instances,
         llc=None if behind is None else _reached(behind, L2_SHARE),
         vendor=device.vendor,
+        instruction=matrix.instruction,
         shared=SHARED if shared is None or shared.capacity is None else shared.capacity,
         vector=None if vector is None else vector / 2.0,
     )
@@ -195,12 +197,17 @@ def column(value: Value) -> Any:
     return np.asarray(value, dtype=float)[..., None]
 
 
+#: facts that are no number
+FACTS_IN_WORDS = ("peak", "vendor", "instruction")
+
+
 def facts_column(gpu: GpuFacts) -> GpuFacts:
     """The facts with a candidate axis, so that arrays of hardware broadcast with candidates."""
-    numbers = {f.name: getattr(gpu, f.name) for f in fields(gpu) if f.name not in ("peak", "vendor")}
+    numbers = {f.name: getattr(gpu, f.name) for f in fields(gpu) if f.name not in FACTS_IN_WORDS}
     return GpuFacts(
         peak={key: column(value) for key, value in gpu.peak.items()},
         vendor=gpu.vendor,
+        instruction=gpu.instruction,
         **{name: None if value is None else column(value) for name, value in numbers.items()},
     )
 

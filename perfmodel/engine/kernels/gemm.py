@@ -38,7 +38,7 @@ from perfmodel.engine.kernels.facts import (
     under_power_limit,
     wave_count,
 )
-from perfmodel.engine.kernels.splits import WARP_LEVEL, matrix_per_clock
+from perfmodel.engine.kernels.splits import MMA, generation
 
 _HALF = ((64, 16), (64, 32), (64, 64), (128, 32), (128, 64), (128, 128), (256, 64), (256, 128))
 _SHAPES = sorted({shape for m, n in _HALF for shape in ((m, n), (n, m))})
@@ -133,7 +133,7 @@ def row_walk(backend: str, formats: str, gpu: GpuFacts) -> float:
     TensorRT-LLM quantises for block-scaled products on Blackwell with GDDR by a kernel of 64 warps for each
     512 columns: a warp takes row after row, and four groups of 128 values of it one after the other [4].
     """
-    blackwell = "fp4" in gpu.peak and np.mean(matrix_per_clock(gpu)) < WARP_LEVEL
+    blackwell = "fp4" in gpu.peak and bool(np.all(generation(gpu) == MMA))
     return 4.0 * ACCESS / 64.0 if (backend, formats) == ("trtllm", "fp8_block") and blackwell else 0.0
 
 

@@ -31,7 +31,7 @@ from perfmodel.engine.kernels.facts import (
 )
 from perfmodel.engine.kernels.gemm import GemmCorrections, Storage, gemm_time
 from perfmodel.engine.kernels.mla import MlaCorrections, block_rows, mla_decode_time
-from perfmodel.engine.kernels.splits import WARP_LEVEL, matrix_per_clock
+from perfmodel.engine.kernels.splits import MMA, generation
 
 #: sizes of the layer [1]: hidden, ranks of the query and of the cache, rope, nope and value per head
 HIDDEN, QUERY_RANK, RANK, ROPE, NOPE, VALUE = 7168.0, 1536.0, 512.0, 64.0, 128.0, 128.0
@@ -220,7 +220,7 @@ def _products(tokens: Value, heads: Value, storage: Storage, shapes: Callable[[V
     one product: its strength is that of a board whose power is not stated.
     """
     launch, step, split, rounding = FORMATS.get(storage.key, FORMATS["bf16"])
-    warp = np.where(matrix_per_clock(gpu) < WARP_LEVEL, WARP_STEP, 1.0)
+    warp = np.where(generation(gpu) == MMA, WARP_STEP, 1.0)
     rates = GemmCorrections(compute=c.compute, dram=c.dram, l2=c.l2, launch=launch, step=column(step * warp),
                             split=split, quantise=0.001, row=0.004, host=0.01)
     a_value = 3.0 * rounding / (gpu.l2 if storage.key == "fp4" else gpu.dram)

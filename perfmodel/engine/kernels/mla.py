@@ -36,7 +36,7 @@ from perfmodel.engine.kernels.facts import (
     soft_maximum,
     wave_count,
 )
-from perfmodel.engine.kernels.splits import TENSOR_MEMORY, matrix_per_clock, split_counts
+from perfmodel.engine.kernels.splits import TCGEN05, generation, split_counts
 
 #: cached tokens of a step, query rows of a block: those of one matrix instruction of Hopper [5]
 TOKENS, ROWS = 64.0, 64.0
@@ -68,7 +68,7 @@ def latent_pass_time(tokens: Value, gpu: GpuFacts, values: Value = 576.0) -> Val
 
 def block_rows(rows: Value, gpu: GpuFacts) -> Any:
     """Query rows of a block: 64, above that 128 where a matrix instruction has as many [5]."""
-    return np.where((matrix_per_clock(gpu) > TENSOR_MEMORY) & (rows > ROWS), 2.0 * ROWS, ROWS)
+    return np.where((generation(gpu) == TCGEN05) & (rows > ROWS), 2.0 * ROWS, ROWS)
 
 
 def mla_decode_time(batch: Value, query: Value, context: Value, heads: Value, kv_bytes: float, gpu: GpuFacts,

@@ -24,7 +24,7 @@ import numpy as np
 
 from perfmodel.algebra import Value
 from perfmodel.engine.kernels.facts import GpuFacts
-from perfmodel.engine.kernels.splits import TENSOR_MEMORY, WARP_LEVEL, flash_2, matrix_per_clock
+from perfmodel.engine.kernels.splits import MMA, TCGEN05, flash_2, generation
 
 #: query rows of a block and keys of a step where the source is not known [2, 7]
 ROWS, KEYS = 128.0, 128.0
@@ -88,12 +88,12 @@ def prefill_program(
 
 def _blocks(source: str, key: str, gpu: GpuFacts) -> tuple[Any, bool]:
     """Sizes of the blocks by head size, none where they are not known, and whether they hold whole tiles."""
-    level = np.mean(matrix_per_clock(gpu))
+    level = np.max(generation(gpu))
     if flash_2(source, gpu):
         return FLASH_PAGES, False
-    if source != "torch_flow" or level > TENSOR_MEMORY:
+    if source != "torch_flow" or level == TCGEN05:
         return (), False
-    if level > WARP_LEVEL:
+    if level > MMA:
         return GROUPS[key], False
     return (PIECES, False) if key != "fp8" and np.mean(gpu.shared) > ROOMY else (WHOLE[key], True)
 
@@ -109,7 +109,7 @@ def block_rows(head_dim: Value, gpu: GpuFacts) -> Any:
     holds Q, K and V of both [2]; products that run beside each other leave it to one block [7].
     """
     held = 2.0 * (ROWS + KEYS) * 2.0 * head_dim
-    large = np.where(matrix_per_clock(gpu) < WARP_LEVEL, held > gpu.shared, head_dim >= LARGE)
+    large = np.where(generation(gpu) == MMA, held > gpu.shared, head_dim >= LARGE)
     return np.where(large, ROWS / 2.0, ROWS)
 
 

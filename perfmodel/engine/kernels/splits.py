@@ -27,6 +27,7 @@ import numpy as np
 
 from perfmodel.algebra import Value
 from perfmodel.engine.kernels.facts import GpuFacts
+from perfmodel.hardware.device import INSTRUCTIONS
 
 #: sources of FlashAttention-2 in vLLM
 FLASH_2 = ("vllm_flash_attn", "vllm_flash_attn_fa2")
@@ -100,17 +101,18 @@ def split_counts(rule: str, batch: Value, units: Value, full: Value, seen: Value
     return np.minimum(SPLITS, np.ceil(full / 64.0))
 
 
-#: matrix work of a processor in a clock [FLOP], above which it is a datacentre Blackwell with its own kernels
-TENSOR_MEMORY = 6000.0
+#: generations of matrix units, by their instruction
+MMA, WGMMA, TCGEN05 = range(len(INSTRUCTIONS))
+#: matrix work of a processor in a clock [FLOP] from which a chip that does not state it is of the next one
+NEXT_GENERATION = (3000.0, 6000.0)
 
 
-#: and below which its products are those of single warps
-WARP_LEVEL = 3000.0
-
-
-def matrix_per_clock(gpu: GpuFacts) -> Any:
-    """Matrix work of a processor in a clock [FLOP], the mark of a generation of matrix units."""
-    return gpu.matrix("bf16") / gpu.processors / gpu.clock
+def generation(gpu: GpuFacts) -> Any:
+    """Generation of the matrix units: as a description states, else by the work of a processor in a clock."""
+    if gpu.instruction:
+        return np.array(INSTRUCTIONS.index(gpu.instruction))
+    work = gpu.matrix("bf16") / gpu.processors / gpu.clock
+    return np.digitize(work, NEXT_GENERATION)
 
 
 def flash_2(source: str, gpu: GpuFacts) -> bool:
@@ -133,7 +135,7 @@ def latent_rule(source: str, cache: str, heads: str, gpu: GpuFacts) -> str:
 
     On a Blackwell with GDDR, 128 heads (`heads` wide) on an fp8 cache have a kernel of their own [1].
     """
-    if source != "default" or np.mean(matrix_per_clock(gpu)) >= WARP_LEVEL:
+    if source != "default" or np.max(generation(gpu)) > MMA:
         return "best"
     return "alone" if (cache, heads) == ("fp8", "wide") and "fp4" in gpu.peak else "none"
 
@@ -146,7 +148,7 @@ def split_rule(source: str, cache: str, mode: str, gpu: GpuFacts) -> str:
         return "even"
     if flash_2(source, gpu):
         return "flash" if mode == "gqa" else "none"
-    blackwell = np.mean(matrix_per_clock(gpu)) > TENSOR_MEMORY
+    blackwell = np.max(generation(gpu)) == TCGEN05
     if source == "vllm_flashinfer_fidecode":
         return "even"
     if "flashinfer" in source or (source == "torch_flow" and blackwell):
@@ -169,7 +171,7 @@ def query_copies(source: str, cache: str, mode: str, heads: Value, kv_heads: Val
     """
     none = np.zeros_like(np.asarray(heads, dtype=float) + kv_heads + window)
     if source == "torch_flow" and mode != "mha":
-        blackwell = np.mean(matrix_per_clock(gpu)) > TENSOR_MEMORY
+        blackwell = np.max(generation(gpu)) == TCGEN05
         return none + (1.0 if blackwell else -1.0 if _grouped_xqa(cache, gpu) else 0.0)
     if (source, cache) == ("torch_flow_flashinfer", "fp8"):
         return none + 1.0
@@ -179,7 +181,7 @@ def query_copies(source: str, cache: str, mode: str, heads: Value, kv_heads: Val
 
 def _grouped_xqa(cache: str, gpu: GpuFacts) -> bool:
     """Whether TensorRT-LLM takes its XQA kernel of warp groups: Hopper with a cache of 8 bits [1]."""
-    return cache == "fp8" and WARP_LEVEL < float(np.mean(matrix_per_clock(gpu))) < TENSOR_MEMORY
+    return cache == "fp8" and bool(np.max(generation(gpu)) == WGMMA)
 
 
 def resident_blocks(source: str, cache: str, mode: str, group: Value, head_dim: Value, gpu: GpuFacts) -> Any:
@@ -197,7 +199,7 @@ def resident_blocks(source: str, cache: str, mode: str, group: Value, head_dim: 
     if flash_2(source, gpu):
         keys = np.where(head_dim <= 64.0, 256.0, np.where(head_dim <= 128.0, 128.0, 64.0))
         return np.clip(np.floor(gpu.shared / (2.0 * head_dim * (64.0 + 2.0 * keys))), 1.0, 2.0)
-    if source != "torch_flow" or mode == "mha" or np.mean(matrix_per_clock(gpu)) > TENSOR_MEMORY:
+    if source != "torch_flow" or mode == "mha" or np.max(generation(gpu)) == TCGEN05:
         return np.full_like(head_dim, 2.0)
     if _grouped_xqa(cache, gpu):
         return np.where(head_dim * 8.0 * np.ceil(group / 8.0) <= 2048.0, 3.0, 2.0)
