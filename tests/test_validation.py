@@ -18,7 +18,7 @@ from perfmodel.validation.heldout import constants, held_out
 from perfmodel.validation.papers_page import offers
 
 #: what has been reached; the numbers may only grow
-PREDICTED, WITHIN = 969, 801
+PREDICTED, WITHIN = 969, 806
 #: papers in scope for which no row is predicted; the number may only fall
 UNCOVERED = 26
 

@@ -19,7 +19,7 @@ from perfmodel.validation.serving_data import points
 from perfmodel.validation.serving_fit import shipped
 from perfmodel.validation.serving_score import predictions
 
-START = "the host needs 47 us for a kernel of the smallest model, 59 in the profile"
+START = "the longer of host and device counts; here more requests add time while the host is the longer"
 PROMPT = "short prompts: the profile reaches more of the peak at 512 tokens than this engine"
 SOCKET = "bandwidth that all cores of a socket sustain, and cores fewer than those of the shipped part"
 #: names in the shipped files and of the checkpoints
