@@ -99,6 +99,7 @@ NCCL_NAMES: Mapping[str, str] = {"all_to_all": "alltoall"}
 
 
 def collective(q: Question) -> KernelTime:
+    """An exchange between devices: the kernel of the nearest link, then what wider links take longer."""
     exchange = q.op.exchange
     if exchange is None:
         return KernelTime(0.0)
