@@ -332,6 +332,8 @@ def _with_prefix(wanted: str, value: float, binary: bool) -> str:
     atom = ATOMS[match["name"]]
     binary = binary and "Ki" in atom.prefixes
     names = [prefix for prefix in atom.prefixes if (prefix in _BINARY) == binary and prefix != "c"]
+    if head == "USD":  # nobody counts money in thousandths
+        names = [prefix for prefix in names if PREFIXES[prefix] > 1]
     options = sorted(["", *names], key=lambda prefix: PREFIXES.get(prefix, Fraction(1)))
     best = options[0] if value else ""
     for prefix in options:

@@ -183,5 +183,5 @@ def test_cost_of_a_token_follows_from_the_rent():
     rented = pm.inference("llama-3.1-8b", "h100-sxm5", batch=8)
     told = {row["field"]: row["sensitivity"] for row in pm.sensitivity(rented, "cost_per_token")}
     assert told["device.rent"] == pytest.approx(1.0, rel=1e-3)
-    assert "rent for 1e6 tokens: 362.9 mUSD .. 725.7 mUSD" in repr(r)
+    assert "rent for 1e6 tokens: 0.3629 USD .. 0.7257 USD" in repr(r)
     assert np.isnan(pm.inference("llama-3.1-8b", "h200-sxm").cost_per_token)
