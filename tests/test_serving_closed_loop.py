@@ -491,6 +491,13 @@ def test_a_long_case_keeps_its_board():
         assert sorted(ran.order) == list(range(9))
 
 
+def test_a_guess_of_a_reading_is_the_one_of_least_relative_error():
+    shown = np.array([[300.0, 500.0], [300.0, 500.0], [900.0, 700.0], [900.0, 600.0], [900.0, 800.0]])
+    (low, high) = power_campaign.closest(shown)
+    errors = [np.mean(np.abs(p / shown[:, 0] - 1.0)) for p in (300.0, 600.0, 900.0)]
+    assert low == 300.0 and errors[0] == min(errors) and 500.0 < high < 650.0
+
+
 def test_tokens_that_a_drawn_routing_moves():
     """An expert takes no token twice: with two of eight experts a share above a half is moved on."""
     rows = {"tokens": np.array([8192.0] * 3), "experts": np.array([8.0] * 3), "topk": np.array([2.0, 2.0, 1.0]),

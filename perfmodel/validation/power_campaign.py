@@ -10,9 +10,10 @@ A loop of 3,000 calls of 6 us is over after 18 ms, so its reading tells what ran
 the rows of a table follow from the grids of the scripts, their times from the rows of the same kernel.
 
 Boards that share a queue take the next case when they are done, so a long loop keeps its board and the short
-cases after it run on the others.  Who ran what is not in a table: the queue is played a few times with times
-that vary, and the mean of the readings is taken.  Cases of an 8-bit cache failed in that queue after part of
-their set-up, but for head sizes of 192; those of 128 were collected again on one board [3].
+cases after it run on the others.  Who ran what is not in a table: the queue is played often with times that
+vary, and of the readings that it shows the one is taken from which the error is least in the mean.  Cases of
+an 8-bit cache failed in that queue after part of their set-up, but for head sizes of 192; those of 128 were
+collected again on one board [3].
 
 References
 [1] NVIDIA aiconfigurator, collector/{helper.py, vllm/collect_attn.py, vllm/collect_moe.py, cases}, commit
@@ -61,7 +62,7 @@ MODELS = (
 #: most heads that share one of a cache in decode; library and format of the cases that were collected again
 SHARED_HEADS, AGAIN = 16, "vllm_flashinfer/fp8"
 #: times that a queue is played, and spread of a case's time in it
-PLAYS, SPREAD = 48, 0.2
+PLAYS, SPREAD = 100, 0.2
 HEADS = ("n_heads", "n_kv_heads", "head_dim", "window")
 LAYER = (
     "hidden", "inter", "topk", "experts", "moe_tp_size", "moe_ep_size", "dtype", "distribution",
@@ -329,3 +330,16 @@ def readings(
         read[on] += (busy * power[at] + idle * rest[at] + history) / WINDOW
         times[on] += 1.0
     return np.asarray(read / times)
+
+
+def closest(shown: np.ndarray) -> np.ndarray:
+    """The reading from which the relative error |p/m - 1| is least in the mean over plays [n].
+
+    That is the median of the readings m, weighted by 1/m: a mean would follow a few high ones.
+
+    shown  readings of each play [plays, n]
+    """
+    ordered = np.sort(shown, axis=0)
+    weight = np.cumsum(1.0 / ordered, axis=0)
+    middle = np.argmax(weight >= 0.5 * weight[-1], axis=0)
+    return np.asarray(np.take_along_axis(ordered, middle[None], axis=0)[0])

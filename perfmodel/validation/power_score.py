@@ -35,6 +35,7 @@ from perfmodel.validation.power_campaign import (
     Cases,
     Ran,
     cases,
+    closest,
     filled,
     kinds,
     loop,
@@ -48,7 +49,6 @@ Rows = Mapping[str, Any]
 ATTENTION = {"batch", "q_len", "past_len", "n_heads", "n_kv_heads", "head_dim", "window"}
 MIXTURE = {"tokens", "hidden", "inter", "topk", "experts", "moe_tp_size", "moe_ep_size"}
 POWER = {"system", "latency_us", "power_W", "energy_J"}
-
 
 #: boards that share a queue: a node of eight, or one
 BOARDS = {AGAIN: 1.0}
@@ -190,7 +190,7 @@ def read_power(found: Measured, bench: Bench, ran: list[Ran] | None = None) -> n
         readings(found.cases, one, power, span.length, span.ahead, span.setup, span.rest, before)
         for one in ran
     ]
-    return np.asarray(np.mean(shown, axis=0))
+    return closest(np.array(shown))
 
 
 def _draws(found: Measured, bench: Bench) -> np.ndarray:
@@ -336,7 +336,7 @@ OWN = ((0.02, 0.05, 0.05, 0.005, 1e-5), (0.9, 5.0, 20.0, 1.5, 5.0))
 #: errors beyond which rows weigh less, first wide and then narrow; pull towards the start per logarithm
 CORES, PULL = (0.15, 0.05, 0.05), 0.2
 #: plays of a queue in a fit
-FITTED = 16
+FITTED = 32
 
 
 def fit_bench(found: Measured, real: np.ndarray, chosen: np.ndarray, start: Bench | None = None) -> Bench:
