@@ -160,6 +160,8 @@ _SERVING = (
 )
 #: what a reader of a score should know of it
 _NOTES = {
+    "power, attention decode (B200)": "12.06 % where the fit starts from the default constants; folds start "
+    "from the fit of all rows",
     "TTFT, dense": "one rule was read from the rows of one campaign (serving_campaigns.py): the {n} rows "
     "that it does not touch are at {mape:.1f} %, all of unseen models at 51 % in a fit without it",
     "serving TPOT, dense": "vLLM 0.12.0 is taken to find the prompts that its campaign sends again, of dense "
@@ -195,7 +197,8 @@ def targets(found: Mapping[str, Mapping[str, Any]]) -> list[Target]:
         value = None if entry is None else entry["mape"] / 100
         count = 0 if entry is None else entry["n"]
         untouched = (scores or {}).get(f"{metric}_as_stated", {"n": 0, "mape": float("nan")})
-        note = _NOTES.get(quantity, "").format_map(untouched) or by_kernel(fits.get(name, {}), split)
+        said = (_NOTES.get(quantity, "").format_map(untouched), by_kernel(fits.get(name, {}), split))
+        note = "; ".join(part for part in said if part)
         listed.append(Target(quantity, split.replace("_", " "), limit, value, count, note))
     machine = Target("this machine: PyTorch passes", "from the probe", "20 %", *checked_passes())
     return [*listed, *few_shot_targets(found), machine]
