@@ -25,6 +25,8 @@ from perfmodel.hardware.device import ComputeUnit, Device, MemoryLevel, System
 #: bytes that one multiprocessor reads from L2 in one clock, and the share that streams reach [2, recalled]
 L2_BYTES_PER_CLOCK = 64.0
 L2_SHARE = 0.6
+#: time of an access to DRAM [s]: 324 ns on GH200, 372 ns on A100 (gpu-latency of the benches of [4])
+ACCESS = 0.35e-6
 #: shares of the nominal rates that the documented starts of the corrections stand for
 DRAM_SHARE = MATRIX_SHARE = 0.9
 #: special functions (exp2) of one multiprocessor in one clock [recalled, CUDA C++ Programming Guide]

@@ -13,7 +13,6 @@ References
 [2] Kerr, Merrill, Demouth, Tran, CUTLASS: Fast Linear Algebra in CUDA C++, 2017.
 [3] Osama, Merrill, Cecka, Garland, Owens, Stream-K, PPoPP 2023, arXiv:2301.03598.
 [4] NVIDIA, TensorRT-LLM, quantization/utils/fp8_utils.py, https://github.com/NVIDIA/TensorRT-LLM.
-[5] RRZE-HPC, gpu-benches, gpu-latency, https://github.com/RRZE-HPC/gpu-benches.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ import numpy as np
 
 from perfmodel.algebra import Value
 from perfmodel.engine.kernels.facts import (
+    ACCESS,
     GpuFacts,
     KernelTime,
     column,
@@ -51,8 +51,6 @@ SPLIT = np.tile([float(s) for s in _SPLITS], len(_SHAPES))
 LOSS = 0.1
 #: bytes of one operand row in one k-step: the swizzle width of shared memory
 STEP_BYTES = 128.0
-#: time of an access to DRAM, 324 ns on GH200 and 372 ns on A100 [5]
-ACCESS = 0.35e-6
 
 
 class Storage(NamedTuple):

@@ -11,8 +11,7 @@ References
 [3] NVIDIA, CUDA C++ Programming Guide: 255 registers a thread, 2048 threads a processor.
 [4] vLLM, csrc/cache_kernels.cu: a block of up to 512 threads writes the keys and values of a token.
 [5] NVIDIA, aiconfigurator, collectors of attention: what a timed call holds.
-[6] RRZE-HPC, gpu-benches, gpu-latency: an access to DRAM takes 372 ns on A100, 324 ns on GH200.
-[7] Shah, Bikshandi, Zhang, Thakkar, Ramani, Dao, FlashAttention-3, arXiv:2407.08608.
+[6] Shah, Bikshandi, Zhang, Thakkar, Ramani, Dao, FlashAttention-3, arXiv:2407.08608.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from perfmodel.algebra import Value
-from perfmodel.engine.kernels.facts import GpuFacts
+from perfmodel.engine.kernels.facts import ACCESS, GpuFacts
 from perfmodel.engine.kernels.splits import MMA, TCGEN05, flash_2, generation
 
 #: query rows of a block and keys of a step where the source is not known [2, 7]
@@ -50,8 +49,6 @@ REGISTERS, OTHERS = 255.0, 16.0
 THREADS, RESIDENT, WRITING = 128.0, 2048.0, 512.0
 #: such a block looks up its slot, then reads [4]; converting takes three times as long (fitted once, B200)
 TURNS, CONVERTING = 2.0, 3.0
-#: time of an access [s] [6]
-ACCESS = 0.35e-6
 
 
 @dataclass(frozen=True)
@@ -106,7 +103,7 @@ def block_rows(head_dim: Value, gpu: GpuFacts) -> Any:
     """Query rows of a block: 128, half of them for large heads.
 
     Single warps keep their products in registers and share a processor by two blocks, if its shared memory
-    holds Q, K and V of both [2]; products that run beside each other leave it to one block [7].
+    holds Q, K and V of both [2]; products that run beside each other leave it to one block [6].
     """
     held = 2.0 * (ROWS + KEYS) * 2.0 * head_dim
     large = np.where(generation(gpu) == MMA, held > gpu.shared, head_dim >= LARGE)
