@@ -14,7 +14,7 @@ convolutions) go to the vector unit where it is the faster [recalled].
 References
 [1] Jouppi et al., In-Datacenter Performance Analysis of a Tensor Processing Unit, arXiv:1704.04760.
 [2] Austin et al., How to Scale Your Model, 2025, https://jax-ml.github.io/scaling-book: sizes below 128 or
-    256 are padded, weights are loaded while products run.
+    256 are padded, weights are loaded while products run [recalled].
 """
 
 from __future__ import annotations
